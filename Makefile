@@ -6,7 +6,7 @@ CARGO ?= cargo
 PROXY ?= kamailio
 module := target/$(PROXY)/cpm.so
 # Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
-module_target := target/module$(if $(filter-out kamailio,$(PROXY)),-$(PROXY))
+module_target ?= target/module$(if $(filter-out kamailio,$(PROXY)),-$(PROXY))
 
 # The order of prerequisites matters: missing packages are installed first.
 .NOTPARALLEL:
@@ -42,9 +42,14 @@ install: ## the module, to where the proxy looks for it (PROXY, DESTDIR, MODULES
 	@tools/install $(PROXY)
 
 .PHONY: deb
-deb: deps build client ## Debian packages of the module and of cpm-client, in target/debian
-	@tools/deb module
-	@tools/deb client
+deb: deps ## Debian packages of the module and of cpm-client, in target/debian (PROXY=opensips: its module)
+	@tools/deps deb
+	@tools/deb $(filter-out kamailio,$(PROXY))
+
+.PHONY: deb-source
+deb-source: deps ## a Debian source package, which builds without a network, in target/debian
+	@tools/deps deb
+	@tools/deb source
 
 .PHONY: demo
 demo: deps build ## a demonstration on real traffic
@@ -90,7 +95,7 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
 
 .PHONY: test-deb
-test-deb: deps build client ## the packages' test in a clean copy of this Debian release (as root)
+test-deb: deps ## the packages' test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
 .PHONY: bench
@@ -118,8 +123,8 @@ readme: ## c_api/kamailio/README, from doc/manual.md
 	$(CARGO) run --quiet --package xtask -- readme
 
 .PHONY: site
-site: ## the pages of doc/ as a site, in target/site (with mdbook: cargo install mdbook)
-	@if command -v mdbook >/dev/null; then mdbook build; else echo "left out: no mdbook here (cargo install mdbook)"; fi
+site: ## the pages of doc/ as a site, target/site/doc (with mdbook: cargo install mdbook)
+	@tools/site
 
 .PHONY: page
 page: ## the operator's page as each proxy serves it, from kamailio-config/operator-page/page.*

@@ -147,9 +147,13 @@ fn compile_shim(proxy: Proxy) -> Result<(), String> {
         .extra_warnings(true)
         .warnings_into_errors(true)
         .flag("-fvisibility=hidden")
+        // As Debian builds its own modules, here and below.
+        .flag("-fstack-protector-strong")
+        .flag_if_supported("-fstack-clash-protection")
+        .flag("-Wformat-security")
         .cargo_metadata(false);
     if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
-        // Checks in the C library's functions, as Debian builds its own modules.
+        // Checks in the C library's functions.
         build.flag("-U_FORTIFY_SOURCE").flag("-D_FORTIFY_SOURCE=2");
     }
     build.try_compile("cpm_shim").map_err(|error| {

@@ -69,6 +69,10 @@ struct World {
     aborted: bool,
     bound: usize,
     limits_changed: bool,
+    /// All content goes to the spool as it arrives; whether the last of it has come.
+    through: bool,
+    is_last_here: bool,
+    is_written: bool,
     /// No leg can be added any more, because the originator was held back for too long.
     closed: bool,
 }
@@ -98,6 +102,14 @@ impl World {
                     assert!(state.is_final());
                 }
                 Action::NoMoreLegs => self.closed = true,
+                Action::Written => {
+                    assert!(self.is_last_here && !std::mem::replace(&mut self.is_written, true));
+                    let sent = self.sent as usize;
+                    assert!(
+                        self.spool[..sent] == whole()[..sent],
+                        "not all is in the spool"
+                    );
+                }
                 Action::Wake(_) | Action::HeldBack => {}
             }
         }
@@ -111,11 +123,45 @@ impl World {
         }
     }
 
+    /// The last content has come.
+    fn finish(&mut self) {
+        if self.aborted {
+            return;
+        }
+        if self.through {
+            self.is_last_here = true;
+            self.fan_out.handle_last_content();
+        } else {
+            self.complete = true;
+            self.fan_out.handle_complete(self.now);
+        }
+        self.act();
+        self.complete_if_written();
+        for i in 0..self.peers.len() {
+            self.receive(i);
+        }
+    }
+
+    /// As the relay, once the message is kept.
+    fn complete_if_written(&mut self) {
+        if self.is_written && !self.complete && !self.aborted {
+            self.complete = true;
+            self.fan_out.handle_complete(self.now);
+            self.act();
+        }
+    }
+
     /// The spool is full or broken: content it was asked to store stays in memory.
     fn refuse_spool(&mut self) {
         if self.spill.take().is_some() {
             self.fan_out.handle_not_spilled(self.now);
             self.act();
+            if self.through && !self.complete {
+                // It cannot be kept.
+                self.aborted = true;
+                self.fan_out.handle_aborted(self.now);
+                self.act();
+            }
         }
     }
 
@@ -136,6 +182,7 @@ impl World {
             self.spool[offset as usize..end].copy_from_slice(&bytes);
             self.fan_out.handle_spilled();
             self.act();
+            self.complete_if_written();
         }
     }
 
@@ -353,7 +400,9 @@ pub fn fan_out(data: &[u8]) {
     let Some((&first, ops)) = data.split_first() else {
         return;
     };
+    let through = first & 16 != 0;
     let spool_bytes = [0u64, 200_000, 1 << 30, 1 << 30][usize::from(first & 3)];
+    let spool_bytes = if through { u64::MAX } else { spool_bytes };
     let limits = Limits {
         memory_bytes: MIN_MEMORY_BYTES,
         spool_bytes,
@@ -366,6 +415,9 @@ pub fn fan_out(data: &[u8]) {
         Some(u64::from(first) * 1000)
     };
     let mut fan_out = FanOut::new(limits, fill);
+    if through {
+        fan_out.write_through();
+    }
     fan_out.handle_started(OutgoingMessage {
         message_id: "8822".into(),
         content_type: "message/cpim".into(),
@@ -386,6 +438,9 @@ pub fn fan_out(data: &[u8]) {
         aborted: false,
         bound: limits.memory_bound(),
         limits_changed: false,
+        through,
+        is_last_here: false,
+        is_written: false,
         closed: false,
     };
     for _ in 0..1 + (first >> 6) {
@@ -398,7 +453,13 @@ pub fn fan_out(data: &[u8]) {
         let size = [1, 20, 300, 2_047, 2_048, 5_000, 30_000, 65_536][usize::from(arg >> 5)];
         match op % 32 {
             // As required of the caller: at most one block after it was told to stop.
-            0..=6 if w.reading && !w.complete && !w.aborted && w.sent < 8_000_000 => {
+            0..=6
+                if w.reading
+                    && !w.complete
+                    && !w.is_last_here
+                    && !w.aborted
+                    && w.sent < 8_000_000 =>
+            {
                 w.fan_out.handle_content(w.now, content(w.sent, size));
                 w.sent += size as u64;
                 w.act();
@@ -429,16 +490,7 @@ pub fn fan_out(data: &[u8]) {
                 w.fan_out.resume(w.now, leg);
                 w.act();
             }
-            22 if op & 32 != 0 => {
-                w.complete |= !w.aborted;
-                if !w.aborted {
-                    w.fan_out.handle_complete(w.now);
-                }
-                w.act();
-                for i in 0..w.peers.len() {
-                    w.receive(i);
-                }
-            }
+            22 if op & 32 != 0 => w.finish(),
             23 if op & 224 == 224 => {
                 if !w.complete {
                     w.aborted = true;
@@ -497,13 +549,8 @@ pub fn fan_out(data: &[u8]) {
         w.fan_out.no_more_legs();
         w.act();
     }
-    if !w.complete && !w.aborted {
-        w.complete = true;
-        w.fan_out.handle_complete(w.now);
-        w.act();
-        for i in 0..w.peers.len() {
-            w.receive(i);
-        }
+    if !w.complete {
+        w.finish();
     }
     for i in 0..w.peers.len() {
         let id = w.peers[i].leg;

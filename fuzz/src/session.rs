@@ -240,7 +240,12 @@ impl World {
                 assert!(!std::mem::replace(&mut self.no_more_legs, true));
                 return;
             }
-            RelayCommand::AbortMessage | RelayCommand::NoteHead(_) => return,
+            RelayCommand::AbortMessage
+            | RelayCommand::NoteHead(_)
+            | RelayCommand::Store
+            | RelayCommand::Kept
+            | RelayCommand::NotKept(_)
+            | RelayCommand::Restore(_) => return,
         };
         match opens {
             true => assert!(

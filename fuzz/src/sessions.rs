@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,19 +14,25 @@ use cpm::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, SessionId, SessionReply,
     TransactionKey,
 };
-use cpm::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, LogAt, OutgoingRequest};
-use cpm::msrp_control::MsrpEvent;
+use cpm::controlling::{
+    ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, LogAt, OutgoingRequest,
+};
+use cpm::msrp_control::{MsrpEvent, StoredContent};
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
 use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
-use cpm::shared::MessageNumber;
-use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
+use cpm::shared::{MessageNumber, StoreSpace};
+use cpm::store::Settled;
+use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState, OutgoingMessage};
 use cpm_wire::sip::Message;
 
 use crate::session::msrp_addresses;
 
 /// Maximum number of portions of work for one event: more means a livelock.
 const MAX_TURNS: usize = 20_000;
+
+/// Nothing of it is used.
+static SPACE: [AtomicU64; StoreSpace::WORDS] = [const { AtomicU64::new(0) }; StoreSpace::WORDS];
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
     m=message 7394 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
@@ -45,6 +52,10 @@ struct Stage {
     held: RefCell<BTreeSet<u64>>,
     requests: RefCell<Vec<InDialogRequest>>,
     answer: Cell<u8>,
+    /// Messages for the store.
+    kept: RefCell<Vec<Vec<u8>>>,
+    /// Messages that a session has, by their numbers.
+    with_session: RefCell<BTreeSet<u64>>,
 }
 
 impl Journal for Stage {
@@ -110,6 +121,31 @@ impl SessionHost for Stage {
         );
     }
 
+    fn keep(&self, kept: &KeptInvite) -> bool {
+        let written = kept.write();
+        assert!(KeptInvite::read(written.clone().into()).is_some());
+        self.kept.borrow_mut().push(written);
+        self.answer.get() != 1
+    }
+
+    fn discard(&self, number: u64) {
+        assert!(
+            self.with_session.borrow_mut().remove(&number),
+            "it was given up before"
+        );
+    }
+
+    fn settle(&self, job: &FanOutJob, recipient: &str, _: Settled) {
+        assert!(job.recipients().any(|known| known == recipient));
+    }
+
+    fn rest(&self, number: u64) {
+        assert!(
+            self.with_session.borrow_mut().remove(&number),
+            "it was given up before"
+        );
+    }
+
     fn event(&self, _: Event, _: u16, _: &OutgoingRequest<'_>) {}
 }
 
@@ -123,7 +159,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(stores: bool) -> Self {
         let mut settings = Settings::default();
         for (name, value) in [
             ("exploder_uri", "sip:all@example.com"),
@@ -139,6 +175,10 @@ impl World {
         let service = service
             .with_ids(Ids::new(&[7; ID_KEY_BYTES]))
             .with_large_mode(large_mode);
+        let service = match stores {
+            true => service.with_store_space(StoreSpace::new(&SPACE, 1 << 30)),
+            false => service,
+        };
         let now = Instant::now();
         let sessions = Sessions::new(now, &Rc::new(service)).expect("it has large message mode");
         let stage = Stage::default();
@@ -279,7 +319,7 @@ impl World {
 
 /// A script of events; those with bytes have as many as their argument says.
 pub fn sessions(data: &[u8]) {
-    let mut world = World::new();
+    let mut world = World::new(data.first().is_some_and(|first| first & 64 != 0));
     let mut rest = data;
     for _ in 0..200 {
         let Some((head, more)) = rest.split_at_checked(2) else {
@@ -295,7 +335,7 @@ pub fn sessions(data: &[u8]) {
             rest = more;
             Bytes::copy_from_slice(bytes)
         };
-        match event % 20 {
+        match event % 24 {
             0 | 1 => world.begin(number, argument >> 3),
             2 | 3 => world.respond(argument, 200, event >> 6),
             4 => {
@@ -363,6 +403,40 @@ pub fn sessions(data: &[u8]) {
                     .sessions
                     .handle_invite(now, bytes(), key, &world.stage);
             }
+            19 => {
+                let content = StoredContent {
+                    file: session,
+                    size: 4_000,
+                    message: OutgoingMessage {
+                        message_id: "m".into(),
+                        content_type: "message/cpim".into(),
+                        content_fields: Vec::new(),
+                        total: Some(4_000),
+                    },
+                    head: bytes(),
+                };
+                let stored = MsrpEvent::ContentStored(Box::new(content));
+                world
+                    .sessions
+                    .handle_relay_event(now, session, stored, &world.stage);
+            }
+            20 if event & 32 == 0 => {
+                world.next += 1;
+                world.stage.with_session.borrow_mut().insert(world.next);
+                world
+                    .sessions
+                    .handle_kept(session, world.next, &world.stage);
+            }
+            20 => world.sessions.handle_not_kept(session, 4_000),
+            21 => {
+                let kept = world.stage.kept.borrow().last().cloned();
+                let kept = kept.map_or_else(bytes, Bytes::from);
+                world.next += 1;
+                world.stage.with_session.borrow_mut().insert(world.next);
+                world
+                    .sessions
+                    .handle_resume(now, world.next, kept, &world.stage);
+            }
             _ => {
                 world.work();
             }
@@ -390,6 +464,10 @@ pub fn sessions(data: &[u8]) {
         world.sessions.is_empty(),
         "{} sessions without end",
         world.sessions.len()
+    );
+    assert!(
+        world.stage.with_session.borrow().is_empty(),
+        "a message rests with no session"
     );
     let replies = world.stage.replies.borrow();
     for key in &world.invited {

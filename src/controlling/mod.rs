@@ -31,6 +31,7 @@
 //! | `sending` | sending an accepted request, in either mode |
 //! | `pager_mode` | the outgoing MESSAGE requests, how they end, and the ISF (9.1.1, 6.5) |
 //! | `express` | the express lane: transactions of our own for the copies of pager mode |
+//! | `kept_invite` | a large message in the store |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `attempt`, `again` | identifies an outgoing request; repeats it for another address |
 //! | `arriving` | recipients that a message waits for, and their arrival |
@@ -56,6 +57,7 @@ mod header_fields;
 mod hops;
 mod host;
 mod ids;
+mod kept_invite;
 pub mod large_message_mode;
 mod large_mode_settings;
 mod originator;
@@ -81,6 +83,7 @@ pub use disposition::{Forwarded, Forwarding, Inquiry, NamelessReceipt};
 pub use group_lookup::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, Journal, Outcome, OutgoingRequest, Sent};
 pub use ids::{Ids, copy_of_call_id};
+pub use kept_invite::{KeptInvite, LARGE_RECORD_VERSION};
 pub use pager_mode::{FanOutJob, Progress, RECORD_VERSION};
 pub use received::{Kind, Mode, Received};
 pub use recipients::Recipients;

@@ -11,7 +11,9 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, StorePlace};
-use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{
+    Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable, StoreSpace,
+};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -77,6 +79,8 @@ pub struct ControllingFunction {
     ends: Option<Ends>,
     /// Which recipients have arrived, where messages wait for them.
     arrivals: Option<Arrivals>,
+    /// The room in the store, where there is one.
+    store_space: Option<StoreSpace>,
 }
 
 fn recipient_seed(ids: &Ids) -> u64 {
@@ -137,6 +141,7 @@ impl ControllingFunction {
             draining: None,
             ends: None,
             arrivals: None,
+            store_space: None,
         })
     }
 
@@ -236,6 +241,7 @@ impl ControllingFunction {
         other.draining = self.draining;
         other.ends = self.ends;
         other.arrivals = self.arrivals;
+        other.store_space = self.store_space;
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
             None => other,
@@ -276,6 +282,23 @@ impl ControllingFunction {
         self.arrivals
     }
 
+    /// The same, with the room in the store.
+    pub fn with_store_space(mut self, space: StoreSpace) -> Self {
+        self.store_space = Some(space);
+        self
+    }
+
+    /// The room in the store, where there is one.
+    pub fn store_space(&self) -> Option<StoreSpace> {
+        self.store_space
+    }
+
+    /// The room for content of large messages, where they are kept too: a store that nodes share
+    /// has no folder.
+    pub fn content_space(&self) -> Option<StoreSpace> {
+        self.store_space.filter(|_| !self.shares_store())
+    }
+
     /// Secret seed for the hashes of recipients, the same in all processes, and at all nodes.
     pub(super) fn recipient_seed(&self) -> u64 {
         self.recipient_seed
@@ -295,7 +318,7 @@ impl ControllingFunction {
         self.draining.is_some()
     }
 
-    /// Whether messages of pager mode are kept on disk until their recipients have ended.
+    /// Whether messages are kept on disk until their recipients have ended.
     pub fn keeps_messages(&self) -> bool {
         self.settings.store.is_some()
     }

@@ -1,6 +1,6 @@
 //! Commands of a session machine for the relay.
 
-use super::LegNumber;
+use super::{LegNumber, StoredContent};
 use crate::msrp::{MsrpUri, Path};
 use crate::sdp::{Fingerprint, Role, Transport};
 use crate::shared::HeadNote;
@@ -37,6 +37,17 @@ pub enum RelayCommand {
     /// Record the Message-ID as soon as the header of the message has it, and the sender if it asks
     /// for disposition notifications. Sent before `OpenOriginator`.
     NoteHead(Box<HeadNote>),
+    /// Write the content to a file of the store as it arrives. Its last chunk is answered after
+    /// `Kept` or `NotKept`, one of which follows each
+    /// [`MsrpEvent::ContentStored`](super::MsrpEvent::ContentStored). Sent before `OpenOriginator`.
+    Store,
+    /// The message with the stored content is on disk: it is complete.
+    Kept,
+    /// It is not, and this content, of so many bytes, is of no use.
+    NotKept(u64),
+    /// The message is complete in the store: its legs get it from there. Sent first, and without
+    /// an originator.
+    Restore(Box<StoredContent>),
     /// Accept the originator's message at this end. Sent before the 200 that announces it.
     OpenOriginator(Box<MsrpEnds>),
     /// Close the originator's connection. Everything that it has sent and that has been answered

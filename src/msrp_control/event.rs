@@ -1,6 +1,6 @@
 //! Events of a session that the relay reports.
 
-use super::LegNumber;
+use super::{LegNumber, StoredContent};
 use crate::msrp_session::DeliveryState;
 
 /// An event of a session; see [`RelayCommand`](super::RelayCommand) for the final events.
@@ -13,6 +13,9 @@ pub enum MsrpEvent {
         /// Its size in bytes, if its first chunk has it.
         size: Option<u64>,
     },
+    /// All content is on disk; what is to become of the message waits for
+    /// [`RelayCommand::Kept`](super::RelayCommand::Kept) or `NotKept`.
+    ContentStored(Box<StoredContent>),
     /// The whole message has arrived. A final event.
     MessageComplete,
     /// It will not arrive completely. A final event.

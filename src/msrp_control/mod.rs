@@ -3,6 +3,7 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `stored` | content in the store |
 //! | `names` | names of sessions, legs and ends |
 //! | `command` | commands of a session machine for the relay |
 //! | `event` | events that the relay reports |
@@ -10,7 +11,9 @@
 mod command;
 mod event;
 mod names;
+mod stored;
 
 pub use command::{MsrpEnds, RelayCommand};
 pub use event::MsrpEvent;
 pub use names::{LegNumber, SESSION_ID_BYTES, SessionId, Side};
+pub use stored::StoredContent;

@@ -26,11 +26,11 @@ use crate::operator::Gauge;
 use crate::policy::{
     IdKeyError, ReloadError, RunsAs, Settings, SettingsError, StateDirError, TuneError,
 };
-use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
+use crate::relay::{Listeners, Relay, RelayError, RelaySettings, RelayStore};
 use crate::sessions::Question;
-use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable};
+use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, StoreSpace};
 use crate::sip::Uri;
-use crate::store::{Database, Location, StoreError, StoreLock, survey};
+use crate::store::{ContentFolder, Database, Location, StoreError, StoreLock, survey};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
@@ -189,8 +189,12 @@ impl Service {
         let records = control.settings().message_records;
         let words = share(proxy, MessageTable::words(records), "message_records")?;
         control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
-        let lock = take_over(&control, runs_as, &notice)?;
+        let (lock, content_bytes) = take_over(&control, runs_as, &notice)?;
         if control.keeps_messages() {
+            let words = share(proxy, StoreSpace::WORDS, "the store")?;
+            let space = StoreSpace::new(words, control.settings().store_max_bytes as u64);
+            space.set_content(content_bytes);
+            control = control.with_store_space(space);
             let words = share(proxy, Ends::WORDS, "ends of copies")?;
             control = control.with_ends(Ends::new(words));
             if !control.settings().deferral.codes.is_empty() {
@@ -212,8 +216,16 @@ impl Service {
         }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
+            let store = match (location(&control), control.content_space()) {
+                (Some(Location::Folder(dir)), Some(space)) => Some(RelayStore {
+                    folder: ContentFolder::of_store(&dir),
+                    space,
+                }),
+                _ => None,
+            };
             let settings = RelaySettings {
                 names,
+                store,
                 ..RelaySettings::new(control.settings())
             };
             let listeners = Listeners::bind(&settings)?;
@@ -424,14 +436,15 @@ impl Shared {
 }
 
 /// Takes the store, where there is to be one: nobody else has it, unless nodes share it, it is fit
-/// for use, and requests that were taken a short while ago are known before the first one comes in.
+/// for use, requests that were taken a short while ago are known before the first one comes in, and
+/// content without a message is gone. With the size of the rest.
 fn take_over(
     control: &ControllingFunction,
     runs_as: Option<RunsAs>,
     notice: &dyn Fn(fmt::Arguments<'_>),
-) -> Result<Option<StoreLock>, StartError> {
+) -> Result<(Option<StoreLock>, u64), StartError> {
     let dir = match location(control) {
-        None => return Ok(None),
+        None => return Ok((None, 0)),
         Some(Location::Folder(dir)) => dir,
         Some(Location::Server(server, node)) => {
             let survey = survey(&server, &node)?;
@@ -441,17 +454,22 @@ fn take_over(
             for identity in survey.taken {
                 control.remember(&identity);
             }
-            return Ok(None);
+            return Ok((None, 0));
         }
     };
     let dir = &dir;
     let owner = runs_as.map(|RunsAs { user, group }| (user, group));
     let lock = StoreLock::take(dir, owner)?;
     // Closed again: no connection crosses the fork.
-    for identity in Database::open(dir, owner)?.taken()? {
+    let database = Database::open(dir, owner)?;
+    for identity in database.taken()? {
         control.remember(&identity);
     }
-    Ok(Some(lock))
+    let contents = database.contents()?;
+    let bytes = contents.iter().map(|(_, _, bytes)| bytes).sum();
+    let names = contents.into_iter().map(|(_, name, _)| name).collect();
+    ContentFolder::of_store(dir).prepare(&names, owner)?;
+    Ok((Some(lock), bytes))
 }
 
 static NONE: AtomicU64 = AtomicU64::new(0);

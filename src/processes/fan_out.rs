@@ -111,6 +111,23 @@ impl FanOutProcess {
                     keeping.replace(copy, other, proxy.now_ms());
                 }
             }
+            Letter::Keep(session, size, kept) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.keep_large(session, size, kept, service, proxy);
+                }
+            }
+            Letter::Discard(id) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.discard(id, proxy.now_ms());
+                }
+            }
+            Letter::Rest(id) => {
+                if let Some(keeping) = &mut self.keeping {
+                    // How its recipients have ended was told before.
+                    keeping.hear(service, proxy);
+                    keeping.rest(id);
+                }
+            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err(waiting) = taken {

@@ -12,14 +12,16 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::kept_host::{KeptHost, retry};
-use super::letter::Inquired;
+use super::letter::{self, Inquired};
 use super::location::location;
+use super::process::Process;
 use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use super::told_senders::ToldSenders;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
 use crate::log::at;
+use crate::msrp_control::SessionId;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{
@@ -77,12 +79,20 @@ impl KeptGauges {
     }
 }
 
+/// A message that is being written.
+pub(super) enum Writing {
+    /// Of pager mode: its request waits for the reply.
+    Pager(TransactionKey, FanOutJob),
+    /// A large one: its session waits, and its content has this size.
+    Large(SessionId, u64, FanOutJob),
+}
+
 /// The stored messages.
 pub(super) struct Keeping {
     pub(super) store: Store,
     pub(super) ledger: Ledger,
     /// Requests whose messages are being written.
-    writing: HashMap<u64, (TransactionKey, FanOutJob)>,
+    pub(super) writing: HashMap<u64, Writing>,
     /// Whether messages that a previous process left may be unread.
     has_left_over: bool,
     is_reading_left_over: bool,
@@ -121,8 +131,10 @@ impl Keeping {
         let Some(location) = location(service) else {
             return Ok(None);
         };
-        let max_bytes = service.settings().store_max_bytes as u64;
-        let store = Store::start(location, max_bytes, u64::from(REQUEST_KEPT_S), signal)?;
+        let Some(space) = service.store_space() else {
+            return Ok(None);
+        };
+        let store = Store::start(location, space, u64::from(REQUEST_KEPT_S), signal)?;
         store.read_left_over();
         Ok(Some(Keeping {
             store,
@@ -172,12 +184,13 @@ impl Keeping {
             record,
             identity,
             ended: Bytes::new(),
+            content: None,
         };
         // In the same transaction.
         self.tell_senders(service, proxy.now_ms());
         match self.store.keep(kept) {
             true => {
-                self.writing.insert(id, (transaction, job));
+                self.writing.insert(id, Writing::Pager(transaction, job));
             }
             false => self.refuse(transaction, &job, Refusal::Down, service, proxy),
         }
@@ -265,7 +278,7 @@ impl Keeping {
     }
 
     /// Polls for ended copies.
-    fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
+    pub(super) fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         self.hears = false;
         let now_ms = proxy.now_ms();
         while let Some(end) = service
@@ -377,16 +390,28 @@ impl Keeping {
         match report {
             Report::Kept(ids) => {
                 for id in ids {
-                    if let Some((transaction, job)) = self.writing.remove(&id) {
-                        self.begin(id, transaction, &job, service, proxy);
-                        ready.push(Ready { id, job });
+                    match self.writing.remove(&id) {
+                        Some(Writing::Pager(transaction, job)) => {
+                            self.begin(id, transaction, &job, service, proxy);
+                            ready.push(Ready { id, job });
+                        }
+                        Some(Writing::Large(session, _, job)) => {
+                            self.begin_large(id, session, &job, service, proxy);
+                        }
+                        None => {}
                     }
                 }
             }
             Report::Refused(ids, refusal) => {
                 for id in ids {
-                    if let Some((transaction, job)) = self.writing.remove(&id) {
-                        self.refuse(transaction, &job, refusal, service, proxy);
+                    match self.writing.remove(&id) {
+                        Some(Writing::Pager(transaction, job)) => {
+                            self.refuse(transaction, &job, refusal, service, proxy);
+                        }
+                        Some(Writing::Large(session, size, _)) => {
+                            refuse_large(session, size, proxy);
+                        }
+                        None => {}
                     }
                 }
             }
@@ -510,7 +535,7 @@ impl Keeping {
 }
 
 /// For how many seconds a message is of use.
-fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
+pub(super) fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
     let most = service.settings().deferral.ttl_s as u64;
     job.lifetime_s().unwrap_or(most).min(most)
 }
@@ -519,4 +544,10 @@ fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
 pub(super) fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
+}
+
+/// The message of a session is not kept.
+pub(super) fn refuse_large(session: SessionId, size: u64, proxy: &dyn Proxy) {
+    proxy.count(Counter::StoreRefused, 1);
+    proxy.post(Process::Sessions, &letter::not_kept(session, size));
 }

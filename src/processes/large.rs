@@ -95,6 +95,9 @@ impl SessionsProcess {
                     proxy.log(at!(Error), line);
                 }
             }
+            Letter::Kept(session, number) => sessions.handle_kept(session, number, &host),
+            Letter::NotKept(session, size) => sessions.handle_not_kept(session, size),
+            Letter::Resume(number, kept) => sessions.handle_resume(now, number, kept, &host),
             Letter::Query(number, question) => self.answer(now, number, question, &host),
             Letter::Job(..)
             | Letter::Waiting(_)
@@ -104,6 +107,9 @@ impl SessionsProcess {
             | Letter::Late(_)
             | Letter::Retry(_)
             | Letter::Expire(_)
+            | Letter::Keep(..)
+            | Letter::Discard(_)
+            | Letter::Rest(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }

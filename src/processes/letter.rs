@@ -5,6 +5,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use super::codec::{Reader, Writer};
 use super::outgoing::{Outgoing, OwnedRequest};
 use crate::controlling::large_message_mode::TransactionKey;
+use crate::msrp_control::{SESSION_ID_BYTES, SessionId};
 use crate::sessions::Question;
 use crate::store::{CopyId, RecipientKey, SenderName, Settled};
 
@@ -28,6 +29,20 @@ pub(super) enum Letter {
     Retry(u64),
     /// CPM fan-out: an operator wants the message with this record to be given up.
     Expire(u64),
+    /// CPM fan-out: the message of a session is to be kept
+    /// ([`KeptInvite`](crate::controlling::KeptInvite)), with content of this
+    /// size.
+    Keep(SessionId, u64, Bytes),
+    /// CPM fan-out: a kept message is of no use.
+    Discard(u64),
+    /// CPM fan-out: no session has this kept message any more.
+    Rest(u64),
+    /// CPM sessions: the message of a session is kept, under this number.
+    Kept(SessionId, u64),
+    /// CPM sessions: the message of a session is not kept, and its content is of this size.
+    NotKept(SessionId, u64),
+    /// CPM sessions: recipients of a kept message are to be invited.
+    Resume(u64, Bytes),
     /// CPM fan-out: the express lane has timers to run.
     Wake,
     /// CPM groups: a request for a pre-defined group.
@@ -126,7 +141,13 @@ mod kind {
     pub(super) const RELOAD: u8 = 15;
     pub(super) const RETRY: u8 = 17;
     pub(super) const EXPIRE: u8 = 16;
-    pub(super) const INQUIRY: u8 = 18;
+    pub(super) const KEEP: u8 = 18;
+    pub(super) const DISCARD: u8 = 19;
+    pub(super) const REST: u8 = 20;
+    pub(super) const KEPT: u8 = 21;
+    pub(super) const NOT_KEPT: u8 = 22;
+    pub(super) const RESUME: u8 = 23;
+    pub(super) const INQUIRY: u8 = 24;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -226,6 +247,30 @@ pub(super) fn expire(record: u64) -> Vec<u8> {
     numbered(kind::EXPIRE, record, b"")
 }
 
+pub(super) fn keep(session: SessionId, size: u64, kept: &[u8]) -> Vec<u8> {
+    numbered(kind::KEEP, size, &[session.as_bytes(), kept].concat())
+}
+
+pub(super) fn discard(number: u64) -> Vec<u8> {
+    numbered(kind::DISCARD, number, b"")
+}
+
+pub(super) fn rest(number: u64) -> Vec<u8> {
+    numbered(kind::REST, number, b"")
+}
+
+pub(super) fn kept(session: SessionId, number: u64) -> Vec<u8> {
+    numbered(kind::KEPT, number, session.as_bytes())
+}
+
+pub(super) fn not_kept(session: SessionId, size: u64) -> Vec<u8> {
+    numbered(kind::NOT_KEPT, size, session.as_bytes())
+}
+
+pub(super) fn resume(number: u64, kept: &[u8]) -> Vec<u8> {
+    numbered(kind::RESUME, number, kept)
+}
+
 pub(super) fn late(copy: CopyId) -> Vec<u8> {
     numbered(kind::LATE, 0, &copy.0)
 }
@@ -239,6 +284,12 @@ fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
     to.number(number);
     to.0.put_slice(rest);
     to.0
+}
+
+fn session_in(mut bytes: Bytes) -> Option<(SessionId, Bytes)> {
+    let mut session = [0; SESSION_ID_BYTES];
+    bytes.try_copy_to_slice(&mut session).ok()?;
+    Some((SessionId::from_bytes(session), bytes))
 }
 
 impl Letter {
@@ -307,6 +358,15 @@ impl Letter {
             }
             kind::RETRY => Letter::Retry(number),
             kind::EXPIRE => Letter::Expire(number),
+            kind::KEEP => {
+                let (session, rest) = session_in(rest)?;
+                Letter::Keep(session, number, rest)
+            }
+            kind::DISCARD => Letter::Discard(number),
+            kind::REST => Letter::Rest(number),
+            kind::KEPT => Letter::Kept(session_in(rest)?.0, number),
+            kind::NOT_KEPT => Letter::NotKept(session_in(rest)?.0, number),
+            kind::RESUME => Letter::Resume(number, rest),
             kind::LATE => Letter::Late(CopyId(rest[..].try_into().ok()?)),
             kind::REPLACED => {
                 let (copy, other) = rest.split_at_checked(16)?;

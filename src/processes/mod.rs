@@ -32,6 +32,7 @@
 //! | `process`, `mailbox` | the list of processes; one process |
 //! | `fan_out` | CPM fan-out: long fan-outs |
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
+//! | `kept_large` | large messages that are kept |
 //! | `resuming` | kept messages that are sent once more |
 //! | `location` | where the store is |
 //! | `sharing`, `told_senders` | what nodes share that share a store |
@@ -53,6 +54,7 @@ mod heard;
 mod inquiring;
 mod keeping;
 mod kept_host;
+mod kept_large;
 mod large;
 mod late;
 mod letter;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::keeping::{Keeping, ROOM_AGAIN_MS, Ready, unix_s};
 use super::kept_host::KeptHost;
+use super::kept_large::job_of;
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob};
@@ -18,7 +19,7 @@ impl Keeping {
         if self.ledger.knows(kept.id) {
             return;
         }
-        let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
+        let Some((job, _)) = job_of(kept) else {
             proxy.log(
                 at!(Error),
                 format_args!(
@@ -45,8 +46,7 @@ impl Keeping {
         proxy: &dyn Proxy,
     ) -> Option<Ready> {
         let (id, now_ms) = (kept.id, proxy.now_ms());
-        let read = || FanOutJob::of_record(kept.version, kept.record.clone());
-        let Some(mut job) = read() else {
+        let Some((mut job, rest)) = job_of(kept) else {
             self.ledger.put_off(id, now_ms, ROOM_AGAIN_MS);
             self.ledger.rest(id);
             return None;
@@ -64,10 +64,10 @@ impl Keeping {
         self.ledger.expect(id, open);
         let codes = wanted.iter().flatten().filter_map(|wanted| wanted.give_up);
         for code in codes.collect::<BTreeSet<u16>>() {
-            if let Some(mut over) = read() {
+            if let Some((mut over, _)) = job_of(kept) {
                 over.set_mark(job.mark());
                 over.keep_only(&wanted, Some(code));
-                self.give_up(id, &mut over, code, service, proxy);
+                self.give_up((id, rest.is_some()), &mut over, code, service, proxy);
             }
         }
         job.keep_only(&wanted, None);
@@ -77,13 +77,17 @@ impl Keeping {
             self.ledger.rest(id);
             return None;
         }
+        if let Some(rest) = rest {
+            self.invite(id, &job, &rest, proxy);
+            return None;
+        }
         Some(Ready { id, job })
     }
 
     /// Nothing more is sent to these recipients of a message.
     fn give_up(
         &mut self,
-        id: u64,
+        (id, is_large): (u64, bool),
         job: &mut FanOutJob,
         code: u16,
         service: &ControllingFunction,
@@ -92,7 +96,7 @@ impl Keeping {
         let count = job.recipients_left();
         let now_ms = proxy.now_ms();
         let is_expired = self.ledger.is_expired(id, now_ms);
-        let sender = Sender::new(service, proxy).giving_up_with(code);
+        let sender = Sender::new(service, proxy).giving_up_with(code, is_large);
         let host = KeptHost {
             sender: &sender,
             ledger: RefCell::new(&mut self.ledger),

@@ -11,16 +11,20 @@ use super::letter::{self, SessionInput};
 use super::outgoing::Outgoing;
 use super::process::Process;
 use super::proxy::{Answer, Proxy, Routed, Transmitted};
+use super::tell::tell_end;
 use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent};
+use crate::controlling::{
+    ControllingFunction, Counter, FanOutJob, Host, Journal, KeptInvite, OutgoingRequest, Sent,
+};
 use crate::log::{LogAt, at};
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
 use crate::sip::StatusCode;
+use crate::store::{RecipientKey, Settled};
 
 /// Time that a SIP worker spends on one fan-out before it passes on the rest: well below the half
 /// second after which a client over UDP retransmits (RFC 3261 T1).
@@ -47,6 +51,8 @@ pub(super) struct Sender<'a> {
     keeps: bool,
     /// The code of recipients that nothing is sent to.
     unsent_code: u16,
+    /// Whether these are recipients of a large message.
+    is_large: bool,
 }
 
 impl<'a> Sender<'a> {
@@ -61,6 +67,7 @@ impl<'a> Sender<'a> {
             room: None,
             keeps: false,
             unsent_code: NOT_SENDABLE.0,
+            is_large: false,
         }
     }
 
@@ -88,9 +95,10 @@ impl<'a> Sender<'a> {
         self
     }
 
-    /// The same for recipients that are given up with this code.
-    pub(super) fn giving_up_with(mut self, code: u16) -> Self {
+    /// The same for recipients, perhaps of a large message, that are given up with this code.
+    pub(super) fn giving_up_with(mut self, code: u16, is_large: bool) -> Self {
         self.unsent_code = code;
+        self.is_large = is_large;
         self
     }
 
@@ -184,7 +192,7 @@ impl<'a> Sender<'a> {
     /// Reports to the operator's script a request that was never sent. For recipients of a large
     /// message their session does this.
     fn tell_unsent(&self, event: Event, outgoing: &Outgoing<'_>) {
-        if outgoing.method == "MESSAGE" && self.proxy.wants(event) {
+        if (outgoing.method == "MESSAGE" || self.is_large) && self.proxy.wants(event) {
             let code = self.unsent_code;
             let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
             let reason = match code == NOT_SENDABLE.0 {
@@ -257,8 +265,11 @@ impl Host for Sender<'_> {
     }
 
     fn give_up(&self, request: &OutgoingRequest<'_>) -> Sent {
-        let outgoing = Outgoing::of(request);
-        if !self.proxy.wants(Event::RecipientRequest) {
+        let mut outgoing = Outgoing::of(request);
+        if self.is_large {
+            outgoing.method = "INVITE";
+        }
+        if self.is_large || !self.proxy.wants(Event::RecipientRequest) {
             self.tell_unsent(Event::RecipientFailed, &outgoing);
             return Sent::Failed;
         }
@@ -352,6 +363,28 @@ impl SessionHost for Sender<'_> {
 
     fn release(&self, transaction: TransactionKey) {
         self.proxy.release(transaction);
+    }
+
+    fn keep(&self, kept: &KeptInvite) -> bool {
+        let letter = letter::keep(kept.content.file, kept.content.size, &kept.write());
+        self.proxy.post(Process::FanOut, &letter)
+    }
+
+    fn discard(&self, number: u64) {
+        self.proxy.post(Process::FanOut, &letter::discard(number));
+    }
+
+    fn settle(&self, job: &FanOutJob, recipient: &str, settled: Settled) {
+        let key = match settled {
+            Settled::Deferred(_) => self.service.recipient_key(recipient),
+            _ => RecipientKey::default(),
+        };
+        let copy = job.copy_of(recipient);
+        tell_end(self.service, self.proxy, copy, settled, key);
+    }
+
+    fn rest(&self, number: u64) {
+        self.proxy.post(Process::FanOut, &letter::rest(number));
     }
 
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {

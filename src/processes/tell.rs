@@ -53,6 +53,17 @@ pub(super) fn tell_settled(
         ),
         _ => RecipientKey::default(),
     };
+    tell_end(service, proxy, copy, settled, recipient);
+}
+
+/// The same for a copy of this name.
+pub(super) fn tell_end(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    copy: CopyId,
+    settled: Settled,
+    recipient: RecipientKey,
+) {
     let end = End {
         copy: copy.0,
         how: settled.bits(),

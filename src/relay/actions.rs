@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::connection::Speaker;
 use super::core::Core;
+use super::session::Storing;
 use super::spool::SpoolJob;
 use crate::cpim;
 use crate::mime::ContentType;
@@ -42,6 +43,7 @@ impl Core {
                     originator.message = Some(message.key);
                     if !is_cpim(&message.content_type) {
                         session.head_note = None;
+                        session.reads_head = false;
                     }
                     self.begin(id, (*message).into());
                 }
@@ -51,8 +53,12 @@ impl Core {
                     session.fan_out.handle_content(now, content);
                 }
                 EndpointEvent::Complete(key, size) if is_ours(key) && !originator.decided => {
-                    originator.decided = true;
                     session.cell.total.store(size, Relaxed);
+                    if session.storing == Storing::Writing {
+                        session.fan_out.handle_last_content();
+                        continue;
+                    }
+                    originator.decided = true;
                     session.fan_out.handle_complete(now);
                     self.events.session(id, MsrpEvent::MessageComplete);
                 }
@@ -118,6 +124,7 @@ impl Core {
     pub(super) fn fail_message(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Some(originator) = &mut session.originator
+            && !session.fan_out.is_all_here()
             && !std::mem::replace(&mut originator.decided, true)
         {
             self.events.session(id, MsrpEvent::MessageFailed);
@@ -155,6 +162,10 @@ impl Core {
                 FanOutAction::Wake(leg) => self.wake(id, leg),
                 FanOutAction::Spill { offset, pieces } => {
                     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+                    if session.storing != Storing::Not {
+                        self.write_to_store(id, offset, pieces, bytes as u64);
+                        continue;
+                    }
                     session.spooled += bytes as u64;
                     self.budget.spill(bytes as u64);
                     if let Some(spool) = &self.spool {
@@ -164,10 +175,15 @@ impl Core {
                     self.grant(id);
                 }
                 FanOutAction::Fetch { offset, len } => {
-                    if let Some(spool) = &self.spool {
-                        spool.submit(id, &session.file, SpoolJob::Read { offset, len });
+                    let thread = match session.storing {
+                        Storing::Not => self.spool.as_ref(),
+                        _ => self.store.as_ref().map(|store| &store.thread),
+                    };
+                    if let Some(thread) = thread {
+                        thread.submit(id, &session.file, SpoolJob::Read { offset, len });
                     }
                 }
+                FanOutAction::Written => self.name_content(id),
                 FanOutAction::StopReading => {
                     session.reading = false;
                     self.grant(id);

@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::core::Core;
 use super::input::{Input, SpoolDone};
-use super::session::{OriginatorEnd, PeerEnds, RelayLeg, RelaySession};
+use super::session::{OriginatorEnd, PeerEnds, RelayLeg, RelaySession, Storing};
 use super::spool::SpoolFile;
 use super::timers::Timer;
 use crate::cpim::CpimHead;
@@ -69,9 +71,15 @@ impl Core {
         match command {
             RelayCommand::NoteHead(note) => {
                 if !self.fallen.contains(&session) {
-                    self.session(session).head_note = Some(note);
+                    let session = self.session(session);
+                    session.head_note = Some(note);
+                    session.reads_head = true;
                 }
             }
+            RelayCommand::Store => self.store(session),
+            RelayCommand::Kept => self.kept(session),
+            RelayCommand::NotKept(bytes) => self.not_kept(session, bytes),
+            RelayCommand::Restore(content) => self.restore(session, *content),
             RelayCommand::OpenOriginator(ends) => self.open_originator(session, *ends),
             RelayCommand::CloseOriginator => self.close_originator(session),
             RelayCommand::OpenLeg(number, ends) => self.open_leg(session, number, *ends),
@@ -92,7 +100,7 @@ impl Core {
         }
     }
 
-    fn session(&mut self, id: SessionId) -> &mut RelaySession {
+    pub(super) fn session(&mut self, id: SessionId) -> &mut RelaySession {
         let limits = self.budget.session_limits(0);
         self.sessions.entry(id).or_insert_with(|| RelaySession {
             originator: None,
@@ -102,6 +110,10 @@ impl Core {
             limits,
             head_note: None,
             head: CpimHead::default(),
+            reads_head: false,
+            storing: Storing::Not,
+            stored: 0,
+            stored_head: Bytes::new(),
             begun: false,
             shown_held_back: false,
             least_max_size: u64::MAX,
@@ -130,11 +142,16 @@ impl Core {
             response_timeout: self.limits.response,
         };
         let session = self.session(id);
+        let mut endpoint = Endpoint::new(config, fill_random);
+        if session.storing == Storing::Writing {
+            endpoint.hold_last_answer();
+        }
         session.originator = Some(OriginatorEnd {
-            endpoint: Endpoint::new(config, fill_random),
+            endpoint,
             ends: PeerEnds::new(&ends, connect_by),
             message: None,
             decided: false,
+            is_closing: false,
             heard: now,
         });
         let idle = now + self.limits.sender_idle;
@@ -215,7 +232,13 @@ impl Core {
             self.read_last(connection);
         }
         self.fail_message(id);
-        self.unbind(id, Side::Originator);
+        let session = self.sessions.get_mut(&id);
+        let originator = session.and_then(|session| session.originator.as_mut());
+        match originator.filter(|originator| !originator.decided) {
+            // Its last answer is still due.
+            Some(originator) => originator.is_closing = true,
+            None => self.unbind(id, Side::Originator),
+        }
     }
 
     fn close_leg(&mut self, id: SessionId, number: LegNumber) {
@@ -247,17 +270,22 @@ impl Core {
 
     fn handle_spool(&mut self, id: SessionId, done: SpoolDone) {
         let now = self.now;
+        self.handle_stored(id, &done);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let is_spool = session.storing == Storing::Not;
         match done {
             SpoolDone::Written => {
                 session.fan_out.handle_spilled();
-                self.spool_works();
+                if is_spool {
+                    self.spool_works();
+                }
             }
             SpoolDone::Read { offset, content } => {
                 session.fan_out.handle_fetched(now, offset, content);
             }
+            SpoolDone::NotWritten { why, .. } if !is_spool => self.not_stored(id, &why),
             SpoolDone::NotWritten { bytes, why } => {
                 session.spooled -= bytes;
                 self.budget.unspill(bytes);
@@ -268,6 +296,7 @@ impl Core {
                 session.fan_out.handle_not_fetched(now, offset);
                 self.spool_unreadable(&why);
             }
+            SpoolDone::Named | SpoolDone::NotNamed { .. } | SpoolDone::Removed => {}
         }
         self.after_fan_out(id);
     }
@@ -303,6 +332,7 @@ impl Core {
         }
         self.shared.close(id);
         self.give_back(&session);
+        self.leave_store(&session);
         self.senders_held_back -= usize::from(session.shown_held_back);
         let was_large = session.fan_out.received() >= LARGE_BYTES;
         drop(session);

@@ -22,7 +22,7 @@ use super::outage::Outage;
 use super::progress::Shared;
 use super::session::RelaySession;
 use super::settings::RelayLimits;
-use super::spool::Spool;
+use super::spool::{ContentStore, Spool};
 use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
 use crate::log::at;
@@ -62,6 +62,7 @@ pub(super) struct Core {
     pub(super) events: EventSender,
     pub(super) shared: Arc<Shared>,
     pub(super) spool: Option<Spool>,
+    pub(super) store: Option<ContentStore>,
     pub(super) names: NameThread<(SessionId, Side)>,
     pub(super) budget: Budget,
     /// Sessions whose originator is held back, for any reason.

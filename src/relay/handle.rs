@@ -21,12 +21,12 @@ use super::input::{Input, InputSender, input_queue};
 use super::listeners::Listeners;
 use super::outage::Outage;
 use super::progress::{RelayTotals, SessionProgress, Shared};
-use super::settings::{RelayLimits, RelaySettings, TlsFiles};
-use super::spool::Spool;
+use super::settings::{RelaySettings, RelayStore, TlsFiles};
+use super::spool::{ContentStore, Folder, Spool};
 use super::timers::Timers;
 use super::tls::Tls;
 use crate::msrp_control::{RelayCommand, SessionId};
-use crate::names::{Found, NameThread, Names};
+use crate::names::{Found, NameThread};
 use crate::threads;
 
 /// Maximum number of addresses of one host that are tried.
@@ -92,10 +92,16 @@ impl Relay {
     ///
     /// [`RelayError`] if no more threads or descriptors are available.
     pub fn start(settings: RelaySettings, listeners: Listeners) -> Result<Self, RelayError> {
-        Self::try_start(settings.limits, settings.names, listeners).map_err(RelayError::Threads)
+        Self::try_start(settings, listeners).map_err(RelayError::Threads)
     }
 
-    fn try_start(limits: RelayLimits, names: Names, listeners: Listeners) -> io::Result<Self> {
+    fn try_start(settings: RelaySettings, listeners: Listeners) -> io::Result<Self> {
+        let RelaySettings {
+            limits,
+            names,
+            store,
+            ..
+        } = settings;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (inputs, input_receiver) = input_queue(waker);
@@ -104,7 +110,17 @@ impl Relay {
         let shared = Arc::new(Shared::default());
         let acceptor = Acceptor::new(&poll, listeners.sockets, &limits)?;
         let spool = match &limits.spool_dir {
-            Some(dir) => Some(Spool::start(dir.clone(), inputs.clone())?),
+            Some(dir) => {
+                let folder = Folder::Spool(dir.clone());
+                Some(Spool::start("cpm-spool", folder, inputs.clone())?)
+            }
+            None => None,
+        };
+        let store = match store {
+            Some(RelayStore { folder, space }) => Some(ContentStore {
+                thread: Spool::start("cpm-content", Folder::Store(folder), inputs.clone())?,
+                space,
+            }),
             None => None,
         };
         let core = Core {
@@ -124,6 +140,7 @@ impl Relay {
             events: event_sender,
             shared: Arc::clone(&shared),
             spool,
+            store,
             names: NameThread::start(names, move |name: Found<_>| {
                 let addresses = name.places.iter().map(|place| place.address);
                 let addresses: Vec<SocketAddr> = addresses.take(MAX_ADDRESSES).collect();

@@ -48,6 +48,13 @@ pub(super) enum SpoolDone {
         offset: u64,
         why: String,
     },
+    /// Content is on disk under its name.
+    Named,
+    NotNamed {
+        why: String,
+    },
+    /// Content is gone.
+    Removed,
 }
 
 /// The sending end. It wakes the relay thread only if that has not been woken for an earlier input.

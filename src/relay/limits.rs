@@ -16,7 +16,7 @@ impl Core {
     }
 
     /// Recalculates a session's limits, with this much more of the spool's quota.
-    fn set_limits(&mut self, id: SessionId, more: u64) {
+    pub(super) fn set_limits(&mut self, id: SessionId, more: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             let granted = session.limits.spool_bytes + more;
             session.limits = self.budget.session_limits(granted);
@@ -39,7 +39,7 @@ impl Core {
 
     /// A session's share becomes available to others.
     pub(super) fn give_back(&mut self, session: &RelaySession) {
-        let granted = session.limits.spool_bytes;
+        let granted = session.granted();
         self.budget.count_memory(session.counted, 0);
         self.budget.unspill(session.spooled);
         self.budget.give_back(granted);

@@ -27,6 +27,7 @@
 //! | `tls` | certificates and fingerprints |
 //! | `spool`, [`names`](crate::names) | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and counters to read |
+//! | `storing` | content that goes to the store, and comes from it |
 //! | `timers`, `id_map` | deadlines; maps keyed by our own ids |
 //! | `outage` | when to log an outage |
 //!
@@ -60,6 +61,7 @@ mod reading;
 mod session;
 mod settings;
 mod spool;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -72,4 +74,4 @@ pub use events::RelayEvent;
 pub use handle::Relay;
 pub use listeners::Listeners;
 pub use progress::{LegProgress, RelayTotals, SessionProgress};
-pub use settings::{Listen, RelayLimits, RelaySettings, TlsFiles};
+pub use settings::{Listen, RelayLimits, RelaySettings, RelayStore, TlsFiles};

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::id_map::IdMap;
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
@@ -30,6 +32,13 @@ pub(super) struct RelaySession {
     pub(super) shown_held_back: bool,
     /// Every leg accepts at least this many bytes, except those that have been refused.
     pub(super) least_max_size: u64,
+    /// Its header is read.
+    pub(super) reads_head: bool,
+    pub(super) storing: Storing,
+    /// Bytes taken of the room in the store, and not given to the message yet.
+    pub(super) stored: u64,
+    /// The header of the message, for its record.
+    pub(super) stored_head: Bytes,
     /// The fan-out accepts content.
     pub(super) reading: bool,
     /// The part of the fan-out's memory that has been counted.
@@ -41,6 +50,21 @@ pub(super) struct RelaySession {
     pub(super) cell: Arc<SessionCell>,
 }
 
+/// What the store has to do with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storing {
+    /// Nothing.
+    Not,
+    /// Content goes to it.
+    Writing,
+    /// It has all content, and the message is being entered.
+    Asked,
+    /// It has the message.
+    Stored,
+    /// It does not take the message.
+    Failed,
+}
+
 /// The originator's end.
 pub(super) struct OriginatorEnd {
     pub(super) endpoint: Endpoint,
@@ -49,6 +73,8 @@ pub(super) struct OriginatorEnd {
     pub(super) message: Option<MessageKey>,
     /// The final event of the message has been reported.
     pub(super) decided: bool,
+    /// It is to be closed once the message has its final event.
+    pub(super) is_closing: bool,
     /// When it was last active, or last held back.
     pub(super) heard: Instant,
 }
@@ -89,15 +115,29 @@ impl RelaySession {
 
     /// Reads the next bytes of the message, until its header has been recorded.
     pub(super) fn note_head(&mut self, content: &[u8]) {
-        let Some(note) = self.head_note.take() else {
+        if !self.reads_head {
             return;
-        };
+        }
         match self.head.push(content) {
-            CpimHeadState::Open => self.head_note = Some(note),
+            CpimHeadState::Open => {}
             CpimHeadState::Whole(head) => {
-                note.note(&head);
+                self.reads_head = false;
+                if let Some(note) = self.head_note.take() {
+                    note.note(&head);
+                }
+                if self.storing == Storing::Writing {
+                    self.stored_head = head;
+                }
             }
-            CpimHeadState::TooLong => {}
+            CpimHeadState::TooLong => self.reads_head = false,
+        }
+    }
+
+    /// The part of the spool's quota that has been granted.
+    pub(super) fn granted(&self) -> u64 {
+        match self.storing {
+            Storing::Not => self.limits.spool_bytes,
+            _ => 0,
         }
     }
 

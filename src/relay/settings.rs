@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::names::Names;
 use crate::policy::Settings;
 use crate::sdp::Transport;
+use crate::shared::StoreSpace;
+use crate::store::ContentFolder;
 use cpm_wire::msrp_session::{MAX_HOLD, RESPONSE_TIMEOUT};
 
 /// Everything that the relay needs to know before it starts.
@@ -22,6 +24,17 @@ pub struct RelaySettings {
     pub tls: Option<TlsFiles>,
     /// How peers' host names are looked up.
     pub names: Names,
+    /// Where content is kept; `None`: nowhere.
+    pub store: Option<RelayStore>,
+}
+
+/// The store, as far as it keeps content.
+#[derive(Clone, Debug)]
+pub struct RelayStore {
+    /// The folder of its files.
+    pub folder: ContentFolder,
+    /// The room in it.
+    pub space: StoreSpace,
 }
 
 /// One address to listen on.
@@ -145,6 +158,7 @@ impl RelaySettings {
             limits: RelayLimits::new(settings),
             tls: TlsFiles::new(settings),
             names: Names::default(),
+            store: None,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Spool files, and the thread that reads and writes them.
+//! Files with content, and the threads that read and write them.
 //!
-//! One file for each session that needs one, created at the first write and without a name: it
-//! disappears with its last handle, whatever happens to the process. The relay thread accounts for
-//! the quota of each session.
+//! A spool file is created at the first write and has no name: it disappears with its last handle,
+//! whatever happens to the process. Content of the store gets a name once it is whole. The relay
+//! thread accounts for the space.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,51 +18,110 @@ use once_cell::sync::OnceCell;
 use super::input::{Input, InputSender, SpoolDone};
 use crate::msrp_control::SessionId;
 use crate::random::try_fill_random;
+use crate::shared::StoreSpace;
+use crate::store::{ContentFolder, NewContent};
 use crate::threads;
 
-/// The spool file of one session; when dropped, it is deleted once the spool thread has finished
-/// with it.
+/// The file of one session; when dropped, it is closed once its thread has finished with it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SpoolFile(Arc<OnceCell<File>>);
+pub(super) struct SpoolFile {
+    file: Arc<OnceCell<Opened>>,
+    /// That of the content in the store, if it is there already.
+    name: Option<String>,
+}
+
+impl SpoolFile {
+    /// Content in the store.
+    pub(super) fn stored(name: String) -> Self {
+        SpoolFile {
+            name: Some(name),
+            ..SpoolFile::default()
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Opened {
+    File(File),
+    New(NewContent),
+}
+
+impl Opened {
+    fn file(&self) -> &File {
+        match self {
+            Opened::File(file) => file,
+            Opened::New(content) => content.file(),
+        }
+    }
+}
+
+/// Where the files of a thread are.
+#[derive(Debug)]
+pub(super) enum Folder {
+    /// Content that exceeds the memory.
+    Spool(PathBuf),
+    /// Content that is kept.
+    Store(ContentFolder),
+}
 
 #[derive(Debug)]
 pub(super) enum SpoolJob {
-    Write { offset: u64, pieces: Vec<Bytes> },
-    Read { offset: u64, len: usize },
+    Write {
+        offset: u64,
+        pieces: Vec<Bytes>,
+    },
+    Read {
+        offset: u64,
+        len: usize,
+    },
+    /// The content is whole: it is to be on disk under this name.
+    Name(String),
+    /// The content of this name is not needed.
+    Remove(String),
 }
 
 impl SpoolJob {
     /// The result to report if the job fails, with the reason.
     fn failed(&self) -> impl FnOnce(String) -> SpoolDone + use<> {
-        let (is_write, offset, bytes) = match self {
-            SpoolJob::Write { offset, pieces } => {
-                (true, *offset, pieces.iter().map(Bytes::len).sum::<usize>())
+        enum Kind {
+            Write(u64),
+            Read(u64),
+            Name,
+        }
+        let kind = match self {
+            SpoolJob::Write { pieces, .. } => {
+                Kind::Write(pieces.iter().map(|piece| piece.len() as u64).sum())
             }
-            SpoolJob::Read { offset, len } => (false, *offset, *len),
+            SpoolJob::Read { offset, .. } => Kind::Read(*offset),
+            SpoolJob::Name(_) | SpoolJob::Remove(_) => Kind::Name,
         };
-        move |why| match is_write {
-            true => SpoolDone::NotWritten {
-                bytes: bytes as u64,
-                why,
-            },
-            false => SpoolDone::NotRead { offset, why },
+        move |why| match kind {
+            Kind::Write(bytes) => SpoolDone::NotWritten { bytes, why },
+            Kind::Read(offset) => SpoolDone::NotRead { offset, why },
+            Kind::Name => SpoolDone::NotNamed { why },
         }
     }
 }
 
-/// The relay thread's handle of the spool thread, which ends when this is dropped.
+/// The relay thread's handle of a thread with files, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Spool {
     jobs: Sender<(SessionId, SpoolFile, SpoolJob)>,
 }
 
+/// The store as the relay has it.
+pub(super) struct ContentStore {
+    pub(super) thread: Spool,
+    pub(super) space: StoreSpace,
+}
+
 impl Spool {
-    pub(super) fn start(dir: PathBuf, results: InputSender) -> io::Result<Self> {
+    pub(super) fn start(name: &str, folder: Folder, results: InputSender) -> io::Result<Self> {
         let (jobs, receiver) = mpsc::channel::<(SessionId, SpoolFile, SpoolJob)>();
-        threads::spawn("cpm-spool", move || {
+        threads::spawn(name, move || {
             while let Ok((session, file, job)) = receiver.recv() {
                 let failed = job.failed();
-                let done = catch_unwind(AssertUnwindSafe(|| carry_out(&dir, &file, job)));
+                let done = catch_unwind(AssertUnwindSafe(|| carry_out(&folder, &file, job)));
                 let done = done.unwrap_or_else(|_| Err(io::Error::other("panic")));
                 // The file is released before the result, so that it is gone when the result
                 // arrives.
@@ -80,8 +139,15 @@ impl Spool {
     }
 }
 
-fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
-    let file = file.0.get_or_try_init(|| create_unnamed(dir))?;
+fn carry_out(folder: &Folder, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
+    if let (Folder::Store(folder), SpoolJob::Remove(name)) = (folder, &job) {
+        folder.remove(name)?;
+        return Ok(SpoolDone::Removed);
+    }
+    let opened = file
+        .file
+        .get_or_try_init(|| open(folder, file.name.as_deref()))?;
+    let file = opened.file();
     match job {
         SpoolJob::Write { mut offset, pieces } => {
             for piece in pieces {
@@ -98,6 +164,22 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
                 content: Bytes::from(content),
             })
         }
+        SpoolJob::Name(name) => match (folder, opened) {
+            (Folder::Store(folder), Opened::New(content)) => {
+                folder.name(content, &name)?;
+                Ok(SpoolDone::Named)
+            }
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        },
+        SpoolJob::Remove(_) => Ok(SpoolDone::Removed),
+    }
+}
+
+fn open(folder: &Folder, name: Option<&str>) -> io::Result<Opened> {
+    match (folder, name) {
+        (Folder::Spool(dir), _) => create_unnamed(dir).map(Opened::File),
+        (Folder::Store(folder), None) => folder.create().map(Opened::New),
+        (Folder::Store(folder), Some(name)) => folder.open(name).map(Opened::File),
     }
 }
 

@@ -57,6 +57,7 @@ impl Sessions {
 
     /// The proxy stops: peers are told everything that can be sent at once.
     pub fn shut_down(&mut self, now: Instant, host: &dyn SessionHost) {
+        self.is_ending = true;
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.with(id, host, |machine| machine.handle_shutdown(now));
@@ -83,6 +84,7 @@ impl Sessions {
         };
         self.schedule.forget(id);
         self.invites.remove(&entry.transaction);
+        self.leave_to_store(&entry, host);
         if !entry.answered {
             let code = StatusCode::SERVER_INTERNAL_ERROR;
             let tag = self.originator_tag(id);
@@ -202,7 +204,7 @@ impl Sessions {
         if let (Some(messages), Some(recipient)) = (self.service.messages(), recipient) {
             // Later legs to the same recipient go on in the same record.
             if recipient.recipient == leg.0 {
-                messages.set_recipient(entry.record, leg.0, recipient.uri);
+                messages.set_recipient(entry.record, entry.place(leg.0), recipient.uri);
             }
         }
         match host.invite(&outgoing(&invite, entry)) {
@@ -259,9 +261,16 @@ impl Sessions {
         code: u16,
         host: &dyn SessionHost,
     ) {
-        let Some(entry) = self.sessions.get(&dialog.session) else {
+        let Some(entry) = self.sessions.get_mut(&dialog.session) else {
             return;
         };
+        if self.is_ending && entry.stored.is_kept() {
+            // It is not over: the next process goes on.
+            return;
+        }
+        entry.stored.note(uri, fate, code, host);
+        let entry = &self.sessions[&dialog.session];
+        let recipient = entry.place(recipient);
         let name = self.service.ids().names().write(dialog);
         let about = self.about(entry);
         let (event, state) = match fate {
@@ -305,10 +314,12 @@ impl Sessions {
     /// Removes a session.
     fn take(&mut self, id: SessionId) -> Option<Entry> {
         let entry = self.sessions.remove(&id)?;
-        if let Some(own) = self.by_originator.get_mut(&entry.originator) {
+        if let Some(originator) = entry.originator
+            && let Some(own) = self.by_originator.get_mut(&originator)
+        {
             *own -= 1;
             if *own == 0 {
-                self.by_originator.remove(&entry.originator);
+                self.by_originator.remove(&originator);
             }
         }
         Some(entry)
@@ -319,6 +330,7 @@ impl Sessions {
         let Some(entry) = self.take(id) else {
             return;
         };
+        self.leave_to_store(&entry, host);
         self.lately_ended.insert(now, id);
         self.schedule.end_alarm(&entry);
         self.invites.remove(&entry.transaction);

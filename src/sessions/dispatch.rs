@@ -11,6 +11,7 @@ use super::host::SessionHost;
 use super::lately_ended::LatelyEnded;
 use super::report::{self, Question, RelayView};
 use super::schedule::Schedule;
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
     Side, TransactionKey, requests_for_stray_answer,
@@ -18,6 +19,7 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{ControllingFunction, Counter, Mode, fill_random};
 use crate::log::at;
 use crate::msrp_control::MsrpEvent;
+use crate::shared::NoSpace;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
 
@@ -46,6 +48,8 @@ pub struct Sessions {
     pub(super) lately_ended: LatelyEnded,
     /// The session whose state machine is running: a panic tears down only this one.
     pub(super) at_work: Option<SessionId>,
+    /// The proxy is about to end: what the store has stays there.
+    pub(super) is_ending: bool,
 }
 
 /// A task for the relay.
@@ -71,6 +75,7 @@ impl Sessions {
             commands: VecDeque::new(),
             lately_ended: LatelyEnded::default(),
             at_work: None,
+            is_ending: false,
         })
     }
 
@@ -82,6 +87,11 @@ impl Sessions {
             self.settings = Rc::clone(settings);
             self.service = Rc::clone(service);
         }
+    }
+
+    /// Of large message mode, for new sessions.
+    pub(super) fn large_mode(&self) -> &Rc<LargeModeSettings> {
+        &self.settings
     }
 
     /// The number of sessions.
@@ -196,7 +206,20 @@ impl Sessions {
             ),
             NotStarted::NoRecipients => (StatusCode::FORBIDDEN, "it has no recipients"),
         })?;
-        let entry = Entry::new(now, machine, transaction, invite, originator);
+        if let Some(space) = self.service.content_space()
+            && let Err(why) = space.has_room(machine.size().unwrap_or(0))
+        {
+            host.count(Counter::StoreRefused, 1);
+            let why = match why {
+                NoSpace::Full => "the store is full (store_max_size)",
+                NoSpace::Down => "the store cannot be used",
+            };
+            return Err((StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+        let mut entry = Entry::new(now, machine, transaction, invite, Some(originator));
+        if self.service.content_space().is_some() {
+            entry.stored = Stored::Arriving(Box::new(invite.clone()), Vec::new());
+        }
         host.log(
             at!(Debug),
             format_args!(
@@ -398,6 +421,9 @@ impl Sessions {
         event: MsrpEvent,
         host: &dyn SessionHost,
     ) {
+        if let MsrpEvent::ContentStored(content) = event {
+            return self.content_stored(session, *content, host);
+        }
         self.with(session, host, |machine| match event {
             MsrpEvent::SenderConnected => machine.handle_sender_connected(),
             MsrpEvent::MessageStarted { size } => machine.handle_message_started(size),
@@ -406,6 +432,7 @@ impl Sessions {
             MsrpEvent::LegConnected(leg) => machine.handle_leg_connected(now, leg),
             MsrpEvent::NoMoreLegs => machine.handle_no_more_legs(now),
             MsrpEvent::LegEnded(leg, state) => machine.handle_leg_ended(now, leg, state),
+            MsrpEvent::ContentStored(_) => {}
         });
     }
 
@@ -428,7 +455,7 @@ impl Sessions {
 
     /// After each event: the session may have actions, another alarm, or no more need of its
     /// transaction.
-    fn touched(&mut self, id: SessionId, host: &dyn SessionHost) {
+    pub(super) fn touched(&mut self, id: SessionId, host: &dyn SessionHost) {
         let Some(entry) = self.sessions.get_mut(&id) else {
             return;
         };

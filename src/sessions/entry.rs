@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, LegNumber, LegOutcome, Session, SessionId, Stage, TransactionKey,
 };
@@ -13,8 +14,8 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// One session.
 pub(super) struct Entry {
     pub(super) machine: Session,
-    /// The key of the originator's address.
-    pub(super) originator: u64,
+    /// The key of the originator's address, if the session counts as one of its own.
+    pub(super) originator: Option<u64>,
     /// The transaction of the originator's INVITE.
     pub(super) transaction: TransactionKey,
     /// Whether the transaction layer is retransmitting its 2xx.
@@ -37,6 +38,10 @@ pub(super) struct Entry {
     pub(super) about: AboutRequest,
     /// Its record.
     pub(super) record: MessageNumber,
+    /// What the store has to do with it.
+    pub(super) stored: Stored,
+    /// The recipients' numbers in the record; empty: their own.
+    pub(super) places: Vec<u32>,
     /// From, and header lines with the ids, of the requests shown to scripts.
     pub(super) from: String,
     pub(super) id_headers: Vec<u8>,
@@ -67,7 +72,7 @@ impl Entry {
         machine: Session,
         transaction: TransactionKey,
         invite: &AcceptedInvite,
-        originator: u64,
+        originator: Option<u64>,
     ) -> Self {
         let message = &invite.message;
         let mut id_headers = HeaderBlock::new();
@@ -96,6 +101,8 @@ impl Entry {
                 ..invite.about.clone()
             },
             record: invite.record,
+            stored: Stored::Not,
+            places: Vec::new(),
             from: format!("<{}>", invite.originator),
             id_headers: id_headers.into_bytes(),
         }
@@ -103,6 +110,12 @@ impl Entry {
 
     pub(super) fn id(&self) -> SessionId {
         self.machine.id()
+    }
+
+    /// The number of a recipient in the record.
+    pub(super) fn place(&self, recipient: u32) -> u32 {
+        let place = self.places.get(recipient as usize);
+        place.copied().unwrap_or(recipient)
     }
 
     /// The INVITE of a leg.

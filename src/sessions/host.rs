@@ -1,8 +1,9 @@
 //! The functions of the proxy that the sessions need.
 
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{Journal, OutgoingRequest};
+use crate::controlling::{FanOutJob, Journal, KeptInvite, OutgoingRequest};
 use crate::operator::Event;
+use crate::store::Settled;
 
 /// The proxy as the sessions process uses it. [`TransactionKey`]s are the proxy's own.
 pub trait SessionHost: Journal {
@@ -22,6 +23,19 @@ pub trait SessionHost: Journal {
 
     /// Releases a transaction that a reply has held.
     fn release(&self, transaction: TransactionKey);
+
+    /// Has the store keep a message; [`Sessions::handle_kept`](super::Sessions::handle_kept) or
+    /// [`handle_not_kept`](super::Sessions::handle_not_kept) follows. `false`: it cannot be asked.
+    fn keep(&self, kept: &KeptInvite) -> bool;
+
+    /// A kept message is of no use.
+    fn discard(&self, number: u64);
+
+    /// What became of a recipient of a kept message.
+    fn settle(&self, job: &FanOutJob, recipient: &str, settled: Settled);
+
+    /// No session has this kept message any more.
+    fn rest(&self, number: u64);
 
     /// Raises an event for the operator's script. `about` represents the request concerned.
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>);

@@ -19,6 +19,7 @@
 //! | `dispatch` | finds the session of an event |
 //! | `schedule` | order and time of the sessions' work |
 //! | `carry_out` | carries out their actions |
+//! | `keeping`, `stored` | messages in the store |
 //! | `entry` | one session, with the process's bookkeeping |
 //! | `lately_ended` | recently ended sessions |
 //! | `report` | answers about sessions for an operator |
@@ -27,9 +28,11 @@ mod carry_out;
 mod dispatch;
 mod entry;
 mod host;
+mod keeping;
 mod lately_ended;
 mod report;
 mod schedule;
+mod stored;
 #[cfg(test)]
 mod tests;
 

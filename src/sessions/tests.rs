@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,15 +14,19 @@ use crate::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, MsrpAddress, MsrpAddresses, SessionReply,
     TransactionKey,
 };
-use crate::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, OutgoingRequest};
+use crate::controlling::{
+    ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, OutgoingRequest,
+};
 use crate::log::LogAt;
-use crate::msrp_control::{MsrpEvent, SessionId};
+use crate::msrp_control::{LegNumber, MsrpEvent, SessionId, StoredContent};
+use crate::msrp_session::{DeliveryState, OutgoingMessage};
 use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
 use crate::relay::{RelayTotals, SessionProgress};
 use crate::sdp::Transport;
-use crate::shared::MessageNumber;
+use crate::shared::{MessageNumber, StoreSpace};
 use crate::sip::Message;
+use crate::store::Settled;
 
 const INVITE: TransactionKey = TransactionKey(7);
 
@@ -39,6 +44,7 @@ struct Proxy {
     call_ids: RefCell<Vec<String>>,
     tag: RefCell<String>,
     has_no_room: Cell<bool>,
+    kept: RefCell<Vec<u8>>,
 }
 
 impl Proxy {
@@ -89,6 +95,25 @@ impl SessionHost for Proxy {
         self.note(format!("release {}", transaction.0));
     }
 
+    fn keep(&self, kept: &KeptInvite) -> bool {
+        self.note(format!("keep {}", kept.content.size));
+        self.kept.replace(kept.write());
+        true
+    }
+
+    fn discard(&self, number: u64) {
+        self.note(format!("discard {number}"));
+    }
+
+    fn settle(&self, job: &FanOutJob, recipient: &str, settled: Settled) {
+        assert!(job.recipients().any(|known| known == recipient));
+        self.note(format!("{settled:?} {recipient}"));
+    }
+
+    fn rest(&self, number: u64) {
+        self.note(format!("rest {number}"));
+    }
+
     fn event(&self, event: Event, code: u16, _: &OutgoingRequest<'_>) {
         self.note(format!("{event:?} {code}"));
     }
@@ -135,9 +160,13 @@ impl Scene {
             },
         );
         let service = ControllingFunction::new(settings, 1).unwrap();
-        let service = service
+        let mut service = service
             .with_ids(Ids::new(&[7; ID_KEY_BYTES]))
             .with_large_mode(large_mode);
+        if parameters.iter().any(|(name, _)| *name == "store") {
+            let words = (0..StoreSpace::WORDS).map(|_| AtomicU64::new(0));
+            service = service.with_store_space(StoreSpace::new(Box::leak(words.collect()), 10_000));
+        }
         let now = Instant::now();
         Scene {
             now,
@@ -355,4 +384,147 @@ fn a_proxy_that_stops_tells_everybody() {
     let done = scene.proxy.done();
     assert!(done.contains(&"CANCEL 101".to_owned()), "{done:?}");
     assert!(done.iter().any(|word| word.starts_with("503")), "{done:?}");
+}
+
+const STORE: (&str, &str) = ("store", "file:/nowhere");
+
+fn session() -> SessionId {
+    SessionId::from_bytes([1; 16])
+}
+
+impl Scene {
+    fn relayed(&mut self, event: MsrpEvent) -> Vec<String> {
+        let of = session();
+        self.sessions
+            .handle_relay_event(self.now, of, event, &self.proxy);
+        self.work();
+        self.proxy.done()
+    }
+
+    /// Up to the ACK of the sender, and all content on disk.
+    fn stores(&mut self) {
+        self.begin(1, INVITE);
+        self.work();
+        self.respond("200 OK", ANSWER);
+        self.work();
+        assert!(self.proxy.done().contains(&"relay: Store".to_owned()));
+        self.acknowledge();
+        self.relayed(MsrpEvent::SenderConnected);
+        let content = StoredContent {
+            file: session(),
+            size: 9,
+            message: OutgoingMessage {
+                message_id: "m".into(),
+                content_type: "message/cpim".into(),
+                content_fields: Vec::new(),
+                total: Some(9),
+            },
+            head: Bytes::new(),
+        };
+        let done = self.relayed(MsrpEvent::ContentStored(Box::new(content)));
+        assert_eq!(done, ["keep 9"]);
+    }
+}
+
+#[test]
+fn a_message_is_complete_once_it_is_kept_and_rests_with_its_session() {
+    let mut scene = Scene::new(&[STORE]);
+    scene.stores();
+    scene.sessions.handle_kept(session(), 5, &scene.proxy);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["relay: Kept"]);
+    scene.relayed(MsrpEvent::MessageComplete);
+    let ended = MsrpEvent::LegEnded(LegNumber(0), DeliveryState::Delivered);
+    let done = scene.relayed(ended);
+    assert!(
+        done.contains(&"Code(200) sip:bill@192.0.2.2".to_owned()),
+        "{done:?}"
+    );
+    scene.pass(300);
+    let done = scene.proxy.done();
+    assert!(done.contains(&"rest 5".to_owned()), "{done:?}");
+    assert!(scene.sessions.is_empty());
+}
+
+#[test]
+fn a_message_that_is_not_kept_is_none() {
+    let mut scene = Scene::new(&[STORE]);
+    scene.stores();
+    scene.sessions.handle_not_kept(session(), 9);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["relay: NotKept"]);
+    // The store has it after all, and nobody waits for it.
+    scene.sessions.handle_kept(session(), 5, &scene.proxy);
+    assert_eq!(scene.proxy.done(), ["discard 5"]);
+}
+
+#[test]
+fn what_is_left_of_a_kept_message_is_invited_to_in_new_calls() {
+    let mut scene = Scene::new(&[STORE]);
+    scene.stores();
+    let kept = Bytes::from(scene.proxy.kept.take());
+    let first = scene.proxy.call_ids.take();
+    let mut scene = Scene::new(&[STORE]);
+    let now = scene.now;
+    scene
+        .sessions
+        .handle_resume(now, 5, kept.clone(), &scene.proxy);
+    scene.work();
+    assert_eq!(
+        scene.proxy.done(),
+        ["relay: Restore", "INVITE sip:bill@192.0.2.2"]
+    );
+    assert_ne!(*scene.proxy.call_ids.borrow(), first);
+    scene.respond("486 Busy Here", "");
+    scene.work();
+    let done = scene.proxy.done();
+    assert!(
+        done.contains(&"Code(486) sip:bill@192.0.2.2".to_owned()),
+        "{done:?}"
+    );
+    assert_eq!(
+        done.iter().filter(|word| *word == "rest 5").count(),
+        1,
+        "{done:?}"
+    );
+    assert!(scene.sessions.is_empty());
+    // A proxy that ends has not failed.
+    scene
+        .sessions
+        .handle_resume(now, 6, kept.clone(), &scene.proxy);
+    scene.work();
+    scene.proxy.done();
+    scene.sessions.shut_down(now, &scene.proxy);
+    let done = scene.proxy.done();
+    let failed = |word: &String| word.starts_with("Code") || word.contains("Failed");
+    assert!(!done.iter().any(failed), "{done:?}");
+}
+
+#[test]
+fn what_finds_no_room_for_a_session_stays_in_the_store() {
+    let mut scene = Scene::new(&[STORE]);
+    scene.stores();
+    let kept = Bytes::from(scene.proxy.kept.take());
+    let mut scene = Scene::new(&[STORE, ("max_sessions", "1")]);
+    scene.begin(1, INVITE);
+    scene.work();
+    scene.proxy.done();
+    let now = scene.now;
+    scene.sessions.handle_resume(now, 5, kept, &scene.proxy);
+    assert_eq!(scene.proxy.done(), ["Unsent sip:bill@192.0.2.2", "rest 5"]);
+}
+
+#[test]
+fn a_store_without_room_refuses_before_anything_is_sent() {
+    let mut scene = Scene::new(&[STORE]);
+    let space = scene.sessions.service.store_space().unwrap();
+    space.set_database(9_000);
+    scene.begin(1, INVITE);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["503"]);
+    space.set_database(0);
+    space.set_down(true);
+    scene.begin(2, INVITE);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["503"]);
 }

@@ -14,6 +14,7 @@
 //! | `sender_table` | who has sent which message |
 //! | `snapshot` | one text for all, such as the settings, and its version |
 //! | `source` | which addresses are one source |
+//! | `store_space` | the room in the store |
 
 mod arrivals;
 mod cells;
@@ -26,6 +27,7 @@ mod request_table;
 mod sender_table;
 mod snapshot;
 mod source;
+mod store_space;
 
 pub use arrivals::Arrivals;
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
@@ -43,3 +45,4 @@ pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
 pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, Recorded, SenderNote, SenderTable};
 pub use snapshot::{Snapshot, TooLong, Writing};
 pub use source::Source;
+pub use store_space::{NoSpace, StoreSpace};

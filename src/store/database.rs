@@ -4,6 +4,7 @@
 //!  message   id, accepted, expires, version, record     until its last recipient has ended
 //!  outcome   id, ended                                  which of them have
 //!  taken     id, until, identity                        as long as its sender may repeat it
+//!  content   id, name, bytes                            the file of a large message
 //!  clock     boot, started, first                       the wall clock that these times are of
 //! ```
 
@@ -36,6 +37,11 @@ const TABLES: &str = "
 /// `first`: the first message of this start of the machine.
 const CLOCK: &str = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, boot TEXT NOT NULL,
     started INTEGER NOT NULL, first INTEGER NOT NULL)";
+
+/// Without it an earlier release works all the same.
+const CONTENT: &str =
+    "CREATE TABLE IF NOT EXISTS content (id INTEGER PRIMARY KEY, name TEXT NOT NULL,
+    bytes INTEGER NOT NULL)";
 
 /// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
@@ -94,6 +100,7 @@ impl Database {
             connection.pragma_update(None, "user_version", VERSION)?;
         }
         connection.execute(CLOCK, [])?;
+        connection.execute(CONTENT, [])?;
         let page_bytes = pragma(&connection, "page_size")?;
         let mut database = Database {
             dir: dir.to_owned(),
@@ -183,6 +190,26 @@ impl Database {
         rows.map(|row| Ok(row?.into())).collect()
     }
 
+    /// The files of large messages: message, name, and size in bytes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn contents(&self) -> Result<Vec<(u64, String, u64)>, StoreError> {
+        let found = self.all_contents();
+        found.map_err(|error| StoreError::of_folder(&self.dir, error))
+    }
+
+    pub(super) fn all_contents(&self) -> rusqlite::Result<Vec<(u64, String, u64)>> {
+        let query = "SELECT content.id, name, bytes FROM content JOIN message USING (id)";
+        let mut query = self.connection.prepare(query)?;
+        let unsigned = |number: i64| number.unsigned_abs();
+        let rows = query.query_map([], |row| {
+            let (id, bytes) = (row.get(0).map(unsigned)?, row.get(2).map(unsigned)?);
+            Ok((id, row.get(1)?, bytes))
+        })?;
+        rows.collect()
+    }
+
     /// Writes the whole batch or nothing. A batch with new messages is on disk when this returns;
     /// outcomes alone survive the end of the process, not that of the machine.
     pub(super) fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
@@ -205,6 +232,11 @@ impl Database {
                     kept.version,
                     &kept.record[..]
                 ])?;
+                if let Some((name, bytes)) = &kept.content {
+                    let mut content =
+                        transaction.prepare_cached("INSERT INTO content VALUES (?, ?, ?)")?;
+                    content.execute(params![id, name, number(*bytes)])?;
+                }
                 if !kept.identity.is_empty() {
                     taken.execute(params![id, until, &kept.identity[..]])?;
                 }
@@ -220,7 +252,9 @@ impl Database {
         if !batch.done.is_empty() {
             let mut message = transaction.prepare_cached("DELETE FROM message WHERE id = ?")?;
             let mut outcome = transaction.prepare_cached("DELETE FROM outcome WHERE id = ?")?;
+            let mut content = transaction.prepare_cached("DELETE FROM content WHERE id = ?")?;
             for id in &batch.done {
+                content.execute([number(*id)])?;
                 message.execute([number(*id)])?;
                 outcome.execute([number(*id)])?;
             }
@@ -291,6 +325,7 @@ fn kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
         expires_s: row.get(2).map(unsigned)?,
         record: row.get::<_, Vec<u8>>(3)?.into(),
         identity: Bytes::new(),
+        content: None,
         ended: row.get::<_, Vec<u8>>(4)?.into(),
     })
 }
@@ -319,6 +354,7 @@ pub(super) mod tests {
             expires_s: 4_000_000_000,
             record: Bytes::from(vec![id as u8; 2000]),
             identity: Bytes::from_static(b"who"),
+            content: None,
             ended: Bytes::new(),
         }
     }

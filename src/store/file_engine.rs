@@ -37,6 +37,13 @@ impl FileEngine {
         self.first_id
     }
 
+    /// The files of its large messages: message, name, and size in bytes.
+    pub(super) fn contents(&self) -> Result<Vec<(u64, String, u64)>, StoreError> {
+        self.database
+            .as_ref()
+            .map_or(Ok(Vec::new()), Database::contents)
+    }
+
     fn opened(&mut self) -> Result<&mut Database, Failure> {
         self.database.as_mut().ok_or_else(|| Failure {
             why: "it is not open".to_owned(),

@@ -21,6 +21,7 @@
 //! | `engine` | what the thread asks of the database it owns |
 //! | `file_engine` | a database in a directory of this machine |
 //! | `database` | its tables |
+//! | `content` | the files with the content of large messages |
 //! | `redis_engine` | Valkey or Redis, which several nodes share |
 //! | `server` | where that is, and a connection |
 //! | `record` | a message as it is kept |
@@ -28,6 +29,7 @@
 //! | `error` | why there is no store |
 
 mod clock;
+mod content;
 mod database;
 mod engine;
 mod error;
@@ -40,6 +42,7 @@ mod redis_engine;
 mod server;
 mod thread;
 
+pub use content::{ContentFolder, NewContent};
 pub use database::Database;
 pub use engine::Refusal;
 pub use error::StoreError;

@@ -39,6 +39,8 @@ pub struct Kept {
     pub record: Bytes,
     /// The identity by which repetitions of its request are recognised.
     pub identity: Bytes,
+    /// The file with its content, if that is not in the record, and its size in bytes.
+    pub content: Option<(String, u64)>,
     /// Its recipients that have ended, in the format of [`Changes`](super::Changes).
     pub ended: Bytes,
 }

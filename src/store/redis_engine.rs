@@ -636,6 +636,7 @@ fn kept(id: u64, fields: Value) -> Result<Option<Kept>, Failure> {
         record: record.into(),
         identity: Bytes::new(),
         ended: ended.unwrap_or_default().into(),
+        content: None,
     }))
 }
 

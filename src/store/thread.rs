@@ -1,6 +1,6 @@
 //! The thread that owns the database.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
+use super::content::ContentFolder;
 use super::engine::{Batch, Engine, Failure, News, Refusal};
 use super::error::StoreError;
 use super::file_engine::FileEngine;
@@ -20,6 +21,7 @@ use super::record::{Kept, SenderName, SenderOf};
 use super::redis_engine::{NodeSettings, RedisEngine};
 use super::server::ServerAddress;
 use crate::random::fill_random;
+use crate::shared::StoreSpace;
 use crate::threads;
 
 /// Limits of one transaction: messages, and about so many bytes of them.
@@ -34,10 +36,6 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
-
-/// Share of the maximum size that new messages may fill, in percent: a full store must still be
-/// able to record the outcomes of the messages in it.
-const FOR_MESSAGES: u64 = 90;
 
 /// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -114,7 +112,6 @@ enum Command {
 /// Figures that every thread may read.
 #[derive(Debug, Default)]
 struct Figures {
-    bytes: AtomicU64,
     write_us: AtomicU64,
 }
 
@@ -124,6 +121,7 @@ pub struct Store {
     commands: Option<Sender<Command>>,
     reports: Receiver<Report>,
     figures: Arc<Figures>,
+    space: StoreSpace,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
 }
@@ -137,14 +135,17 @@ impl Store {
     /// It cannot be opened.
     pub fn start(
         location: Location,
-        max_bytes: u64,
+        space: StoreSpace,
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
         let place = location.clone();
+        let (mut folder, mut contents) = (None, Vec::new());
         let (engine, next_id): (Box<dyn Engine>, u64) = match location {
             Location::Folder(dir) => {
+                folder = Some(ContentFolder::of_store(&dir));
                 let engine = FileEngine::new(dir)?;
+                contents = engine.contents()?;
                 let next_id = engine.first_id();
                 (Box::new(engine), next_id)
             }
@@ -152,7 +153,7 @@ impl Store {
         };
         let is_open = matches!(place, Location::Folder(_));
         let figures = Arc::new(Figures::default());
-        figures.bytes.store(engine.bytes().unwrap_or(0), Relaxed);
+        space.set_database(engine.bytes().unwrap_or(0));
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
@@ -160,7 +161,12 @@ impl Store {
             is_open,
             has_failed: false,
             tend: Instant::now(),
-            max_bytes,
+            space,
+            folder,
+            contents: contents
+                .into_iter()
+                .map(|(id, name, bytes)| (id, (name, bytes)))
+                .collect(),
             taken_s,
             commands: for_thread,
             reports: from_thread,
@@ -183,6 +189,7 @@ impl Store {
             commands: Some(commands),
             reports,
             figures,
+            space,
             thread: Some(thread.map_err(not_started)?),
             next_id,
         })
@@ -244,7 +251,7 @@ impl Store {
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.figures.bytes.load(Relaxed)
+        self.space.bytes()
     }
 
     /// Duration of the last transaction that waited for the disk, in microseconds.
@@ -276,7 +283,11 @@ struct Writer {
     has_failed: bool,
     /// When it is next tended, if its engine wants that.
     tend: Instant,
-    max_bytes: u64,
+    space: StoreSpace,
+    /// Where the content of large messages is, if they are kept.
+    folder: Option<ContentFolder>,
+    /// The files of large messages, and their sizes.
+    contents: HashMap<u64, (String, u64)>,
     taken_s: u64,
     commands: Receiver<Command>,
     reports: Sender<Report>,
@@ -394,6 +405,7 @@ impl Writer {
         match opened {
             Ok(()) => {
                 self.is_open = true;
+                self.space.set_down(false);
                 if std::mem::take(&mut self.has_failed) {
                     self.say(Report::Works);
                 }
@@ -479,11 +491,15 @@ impl Writer {
             return self.fail(failure, ids);
         }
         self.ended.clear();
-        self.done.clear();
         self.senders.clear();
         if let Some(bytes) = self.engine.bytes() {
-            self.figures.bytes.store(bytes, Relaxed);
+            self.space.set_database(bytes);
         }
+        let contents = kept
+            .into_iter()
+            .filter_map(|kept| Some((kept.id, kept.content?)));
+        self.contents.extend(contents);
+        self.remove_contents();
         if let Some(id) = forgotten {
             self.taken.retain(|(_, taken)| *taken > id);
         }
@@ -496,16 +512,28 @@ impl Writer {
         }
     }
 
+    /// Removes the files of messages that have left the database.
+    fn remove_contents(&mut self) {
+        for id in std::mem::take(&mut self.done) {
+            // A file that cannot be removed now goes at the next start.
+            if let Some((name, bytes)) = self.contents.remove(&id)
+                && let Some(folder) = &self.folder
+                && folder.remove(&name).is_ok()
+            {
+                self.space.give_back(bytes);
+            }
+        }
+    }
+
     /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
-        let limit = self.max_bytes / 100 * FOR_MESSAGES;
-        let mut bytes = self.figures.bytes.load(Relaxed);
+        let mut left = self.space.left();
         let mut over = Vec::new();
         kept.retain(|message| {
             let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
-            let fits = bytes + size <= limit;
+            let fits = size <= left;
             match fits {
-                true => bytes += size,
+                true => left -= size,
                 false => over.push(message.id),
             }
             fits
@@ -530,6 +558,7 @@ impl Writer {
         self.engine.close();
         self.is_open = false;
         self.has_failed = true;
+        self.space.set_down(true);
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
         if !refused.is_empty() {
@@ -612,9 +641,14 @@ mod tests {
 
     fn start(dir: &Path, max_bytes: u64) -> Store {
         let signal = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let words = (0..StoreSpace::WORDS).map(|_| AtomicU64::new(0));
+        let space = StoreSpace::new(Box::leak(words.collect()), max_bytes);
+        ContentFolder::of_store(dir)
+            .prepare(&Default::default(), None)
+            .unwrap();
         Store::start(
             Location::Folder(dir.to_owned()),
-            max_bytes,
+            space,
             100,
             Arc::new(signal),
         )

@@ -20,6 +20,7 @@ use crate::ports::{PortBlock, once_free};
 use crate::postgres::Postgres;
 use crate::prometheus::Prometheus;
 use crate::proxy::{Proxy, StartFailure};
+use crate::radius::Radius;
 use crate::recording::PortUse;
 use crate::redis::Redis;
 use crate::sipp::{Scenario, Sipp};
@@ -187,6 +188,13 @@ impl Bench {
     pub fn redis(&self) -> Redis {
         let folder = self.folder.join(self.next_name("redis"));
         or_fail("starting Redis", Redis::start(self.port(), &folder))
+    }
+
+    /// Starts a RADIUS server for accounting.
+    #[track_caller]
+    pub fn radius(&self) -> Radius {
+        let folder = self.folder.join(self.next_name("radius"));
+        or_fail("starting FreeRADIUS", Radius::start(self.port(), &folder))
     }
 
     /// Starts a Prometheus with this configuration.

@@ -64,7 +64,7 @@
 //! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
 //! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
-//! | `web_server.rs`, `postgres.rs`, `redis.rs` | their storage |
+//! | `web_server.rs`, `postgres.rs`, `radius.rs`, `redis.rs` | their storage |
 //! | `prometheus.rs` | a Prometheus that scrapes a proxy |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
@@ -109,6 +109,7 @@ mod product;
 mod prometheus;
 mod proof;
 mod proxy;
+mod radius;
 mod recording;
 mod redis;
 mod request;
@@ -148,6 +149,7 @@ pub use product::Product;
 pub use prometheus::Prometheus;
 pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
+pub use radius::Radius;
 pub use recording::{Complaint, Recording};
 pub use redis::{Link, Redis};
 pub use request::{Reply, Request, latin_1};

@@ -68,6 +68,7 @@ impl Bench {
             limits,
             tls,
             names,
+            store: None,
         };
         let listeners = Listeners::bind(&settings).unwrap();
         let (addresses, fingerprint) = (listeners.addresses(), listeners.fingerprint());

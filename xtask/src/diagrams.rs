@@ -34,7 +34,7 @@ line{stroke-width:1.5}.response{stroke-dasharray:6 4}.note{fill:#fff8c5;stroke:#
 
 /// Draws all of them.
 ///
-/// # Errors A file cannot be read or written, or has an unknown line.
+/// # Errors A file cannot be read or written, or has a line that cannot be drawn.
 pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let folder = crate::root().join("doc");
     for entry in fs::read_dir(&folder)? {
@@ -51,13 +51,17 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// An unknown line.
+/// A line that is unknown, or whose label is wider than its arrow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadLine(String);
 
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot read the line {:?}", self.0)
+        write!(
+            f,
+            "the line {:?} is unknown, or its label is wider than its arrow",
+            self.0
+        )
     }
 }
 
@@ -132,6 +136,9 @@ impl<'a> Diagram<'a> {
                     _ => return None,
                 };
                 let (from, to) = (self.actor(from)?, self.actor(to)?);
+                if width(text) > column(from).abs_diff(column(to)) {
+                    return None;
+                }
                 self.steps.push(Step::Message {
                     from,
                     to,
@@ -217,8 +224,7 @@ impl Step<'_> {
                 );
             }
             Step::Note { at, class, text } => {
-                // The approximate width of the text.
-                let width = 16 + text.chars().count() * 63 / 10;
+                let width = 16 + width(text);
                 let x = column(at);
                 let _ = writeln!(
                     svg,
@@ -232,6 +238,11 @@ impl Step<'_> {
             }
         }
     }
+}
+
+/// The approximate width of a text.
+fn width(text: &str) -> usize {
+    text.chars().count() * 63 / 10
 }
 
 fn column(number: usize) -> usize {

@@ -171,8 +171,7 @@ impl Cpm {
                 address: (HOST, 0).into(),
             }],
             limits,
-            tls: None,
-            names: cpm::names::Names::default(),
+            ..RelaySettings::default()
         };
         let listeners = Listeners::bind(&settings).expect("a free port");
         let address = listeners.addresses()[0];

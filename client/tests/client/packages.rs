@@ -1,5 +1,5 @@
-//! The Debian package of the client, the test that comes with the packages, and the parts of the
-//! container that can be checked without an engine.
+//! The test that comes with the Debian packages, their changelog, and the parts of the container
+//! that can be checked without an engine. `tools/test-deb` builds the packages.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,51 +31,44 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_clients_package_has_what_debian_expects() {
-    let package = run(Command::new(root().join("tools/deb"))
-        .arg("client")
-        .env("CPM_CLIENT", env!("CARGO_BIN_EXE_cpm-client"))
-        // Fast.
-        .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
-        .env("DEBFULLNAME", "The authors of cpm")
-        .env("DEBEMAIL", "cpm@example.com"));
-    let package = root().join(package.trim());
-    let listed = run(Command::new("dpkg-deb").arg("-c").arg(&package));
-    for path in [
-        "usr/bin/cpm-client",
-        "usr/share/man/man1/cpm-client.1.gz",
-        "usr/share/man/man1/cpm-client-send.1.gz",
-        "usr/share/man/man1/cpm-client-receive.1.gz",
-        "usr/share/bash-completion/completions/cpm-client",
-        "usr/share/zsh/vendor-completions/_cpm-client",
-        "usr/share/fish/vendor_completions.d/cpm-client.fish",
-        "usr/share/doc/cpm-client/copyright",
-        "usr/share/doc/cpm-client/changelog.gz",
-        "usr/share/doc/cpm-client/changelog.Debian.gz",
-        "usr/share/doc/cpm-client/third-party.gz",
-    ] {
-        assert!(listed.contains(&format!(" ./{path}\n")), "{path}: {listed}");
-    }
-    let depends = run(Command::new("dpkg-deb")
-        .arg("-f")
-        .arg(&package)
-        .arg("Depends"));
-    assert!(depends.contains("libc6"), "{depends}");
-    if Path::new("/usr/bin/lintian").exists() {
-        run(Command::new("lintian")
-            .args(["--fail-on", "error,warning", "--allow-root"])
-            .arg(&package));
-    } else {
-        println!("left out: no lintian here");
-    }
-}
-
-#[test]
 fn the_changes_name_the_version() {
     let changes =
         fs::read_to_string(root().join("CHANGELOG.md")).expect("it is part of the project");
     let version = env!("CARGO_PKG_VERSION");
     assert!(changes.contains(&format!("\n## {version}")), "no {version}");
+}
+
+#[test]
+fn debians_changelog_is_made_from_them() {
+    let changes =
+        fs::read_to_string(root().join("CHANGELOG.md")).expect("it is part of the project");
+    let made = run(Command::new(root().join("tools/changelog")).env("SOURCE_DATE_EPOCH", "0"));
+    let begins =
+        |text: &str, words: &str| text.lines().filter(|line| line.starts_with(words)).count();
+    // deb-changelog(5).
+    let first = format!("oma-cpm ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(made.starts_with(&first), "{made}");
+    assert_eq!(
+        begins(&made, "oma-cpm ("),
+        begins(&changes, "## "),
+        "{made}"
+    );
+    assert_eq!(begins(&made, " -- "), begins(&changes, "## "), "{made}");
+    assert_eq!(begins(&made, "  * "), begins(&changes, "- "), "{made}");
+    for line in made.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+        let known = [
+            "oma-cpm (",
+            " -- The authors of cpm <",
+            "  [ ",
+            "  * ",
+            "    ",
+        ];
+        assert!(
+            line.is_empty() || known.iter().any(|begin| line.starts_with(begin)),
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -102,7 +95,7 @@ fn the_test_of_the_packages_passes() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     }
     let path = std::env::var("PATH").unwrap_or_default();
-    let told = run(Command::new(root().join("packaging/debian/tests/message"))
+    let told = run(Command::new(root().join("debian/tests/message"))
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("CPM_EXAMPLES", root().join("kamailio-config"))
         .env("CPM_PORTS", ports.join(" "))
@@ -167,4 +160,57 @@ fn what_the_container_is_made_of_is_there() {
         seen += 1;
     }
     assert!(seen >= 6, "{seen}");
+}
+
+#[test]
+fn the_containers_configurations_are_taken() {
+    let folder = root().join("packaging/container");
+    let compose = fs::read_to_string(folder.join("compose.yaml")).expect("it is there");
+    // As the container starts it, at this machine's address.
+    let modules = run(Command::new(root().join("tools/kamailio")).arg("modules"));
+    let mut kamailio = Command::new("/usr/sbin/kamailio");
+    kamailio.args(["-c", "-E", "-Y"]).arg(std::env::temp_dir());
+    kamailio.arg("-L").arg(format!(
+        "{}:{}",
+        root().join("target/kamailio").display(),
+        modules.trim()
+    ));
+    let mut definitions = 0;
+    let mut words = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- "));
+    while let Some(word) = words.next() {
+        if word == "-A" {
+            let definition = words.next().expect("-A has a value");
+            kamailio.arg("-A");
+            kamailio.arg(definition.replace("172.28.0.2", "127.0.0.1"));
+            definitions += 1;
+        }
+    }
+    assert!(definitions >= 6, "{definitions}");
+    kamailio
+        .arg("-f")
+        .arg(root().join("kamailio-config/try-out.cfg"));
+    run(&mut kamailio);
+    match Command::new("promtool").arg("--version").output() {
+        Ok(_) => {
+            for file in [
+                "packaging/container/prometheus.yml",
+                "kamailio-config/prometheus.yml",
+            ] {
+                run(Command::new("promtool")
+                    .args(["check", "config"])
+                    .arg(root().join(file)));
+            }
+        }
+        Err(error) => println!("left out: promtool: {error}"),
+    }
+    // Every figure of the dashboard is at one of the two places that are scraped.
+    let scraped = fs::read_to_string(folder.join("prometheus.yml")).expect("it is there");
+    for path in ["/metrics", "/metrics/cpm"] {
+        assert!(
+            scraped.contains(&format!("metrics_path: {path}\n")),
+            "{path}"
+        );
+    }
 }

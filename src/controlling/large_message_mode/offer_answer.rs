@@ -41,6 +41,12 @@ pub(super) fn find_sdp(message: &Message) -> Result<Option<Bytes>, MimeError> {
     sdp.map(|leaf| leaf.content()).transpose()
 }
 
+/// The session description of a message. `None`: there is none that can be used.
+pub(super) fn offer_in(message: &Message) -> Option<SessionDescription> {
+    let sdp = find_sdp(message).ok().flatten()?;
+    SessionDescription::parse(&sdp).ok()
+}
+
 /// Our own end of a new session. `None`: there is no listener for this transport.
 pub(super) fn own_media(
     addresses: &MsrpAddresses,

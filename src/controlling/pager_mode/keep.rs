@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::controlling::request::Request;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::imdn::NotificationRequest;
-use crate::sip::HeaderName;
+use crate::sip::{HeaderName, Message};
 
 /// What is remembered of a message that is to be kept, beside what its copies are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,14 +27,21 @@ pub(in crate::controlling) struct SenderOf {
     pub(in crate::controlling) wants_failure: bool,
 }
 
-impl Request {
-    /// What the store needs of it.
-    pub(in crate::controlling) fn keep(&self) -> Keep {
+impl Keep {
+    /// For how many seconds a message is of use, as its sender says.
+    pub(in crate::controlling) fn lifetime_of(message: &Message) -> Option<u32> {
         let seconds = |name| {
-            let field = self.message.first(name)?;
+            let field = message.first(name)?;
             field.text().ok()?.trim().parse::<u32>().ok()
         };
         let lifetimes = [HeaderName::Expires, HeaderName::MessageExpires].map(seconds);
+        lifetimes.into_iter().flatten().min()
+    }
+}
+
+impl Request {
+    /// What the store needs of it.
+    pub(in crate::controlling) fn keep(&self) -> Keep {
         let noted = || {
             let request = NotificationRequest::of(self.cpim.as_ref()?)?;
             Some(SenderOf {
@@ -45,7 +52,7 @@ impl Request {
         };
         Keep {
             identity: RequestIdentity::of(&self.message).write().into(),
-            lifetime_s: lifetimes.into_iter().flatten().min(),
+            lifetime_s: Keep::lifetime_of(&self.message),
             sender: self.service.senders().and_then(|_| noted()),
         }
     }

@@ -18,6 +18,8 @@ mod outgoing_message;
 mod record;
 mod shares;
 
+pub(super) use fan_out_job::NOT_SENDABLE_CODE;
 pub use fan_out_job::{FanOutJob, Progress};
+pub(super) use keep::{Keep, SenderOf};
 pub(super) use outgoing_message::fan_out_job;
 pub use record::RECORD_VERSION;

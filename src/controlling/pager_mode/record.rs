@@ -197,8 +197,7 @@ impl FanOutJob {
 
     /// The names of all copies, one after another.
     pub fn copies(&self) -> impl Iterator<Item = CopyId> {
-        self.recipients[self.position..]
-            .lines()
+        self.recipients()
             .map(|recipient| self.ids.copy_of(recipient))
     }
 
@@ -221,6 +220,21 @@ impl FanOutJob {
         if let Some(code) = give_up {
             self.unsent_code = code;
         }
+    }
+
+    /// The recipients that are left.
+    pub fn recipients(&self) -> impl Iterator<Item = &str> {
+        self.recipients[self.position..].lines()
+    }
+
+    /// Their numbers in the message.
+    pub fn places(&self) -> Vec<u32> {
+        self.legs.iter().copied().collect()
+    }
+
+    /// The name of the copy for this recipient.
+    pub fn copy_of(&self, recipient: &str) -> CopyId {
+        self.ids.copy_of(recipient)
     }
 
     /// How many recipients are left.

@@ -531,7 +531,12 @@ fn the_readme_is_the_manual() {
 
 #[test]
 fn a_line_that_is_no_line_of_a_diagram_is_named() {
-    for line in ["a -> b: nobody is called so", "actor a", "a ~> a: x"] {
+    for line in [
+        "a -> b: nobody is called so",
+        "actor a",
+        "a ~> a: x",
+        "a -> a: a label needs a longer arrow",
+    ] {
         let source = format!("actor a: A\n{line}\n");
         let error = diagrams::svg(&source).expect_err(line).to_string();
         assert!(error.contains(line), "{error}");

@@ -77,6 +77,21 @@ pub(super) enum Whereabouts {
 }
 
 impl Content {
+    /// A message of this length, all of it in the spool.
+    pub(super) fn stored(len: u64) -> Self {
+        let starts = (0..len).step_by(SEGMENT_BYTES);
+        let segment = |start| Segment {
+            start,
+            len: (len - start).min(SEGMENT_BYTES as u64) as usize,
+            place: Place::Spool,
+        };
+        Content {
+            segments: starts.map(segment).collect(),
+            page_start: len,
+            ..Content::default()
+        }
+    }
+
     /// Bytes of the message received so far.
     pub(super) fn end(&self) -> u64 {
         self.page_start + self.page.len() as u64
@@ -300,6 +315,25 @@ impl Content {
         None
     }
 
+    /// The first segments that are not in the spool, to be written to it, unless some are being
+    /// written.
+    pub(super) fn write_on(&mut self) -> Option<(u64, Vec<Bytes>)> {
+        if self.spilling.is_some() {
+            return None;
+        }
+        let mut segments = self.segments.iter();
+        let first = segments.position(|segment| matches!(segment.place, Place::Memory(_)))?;
+        Some(self.spill_around(first, SPILL_BYTES as u64))
+    }
+
+    /// Everything before this is in the spool.
+    pub(super) fn written(&self) -> u64 {
+        let mut segments = self.segments.iter();
+        let first =
+            segments.find(|segment| matches!(segment.place, Place::Memory(_) | Place::Spilling(_)));
+        first.map_or(self.page_start, |segment| segment.start)
+    }
+
     /// Starts to spill the segment at `index` and its neighbours in memory, up to `room` bytes.
     fn spill_around(&mut self, index: usize, room: u64) -> (u64, Vec<Bytes>) {
         let in_memory = |i: usize| match self.segments.get(i) {
@@ -339,7 +373,8 @@ impl Content {
         (start, pieces)
     }
 
-    fn close_page(&mut self) {
+    /// No more is added to the page.
+    pub(super) fn close_page(&mut self) {
         if self.page.is_empty() {
             return;
         }

@@ -109,6 +109,10 @@ pub struct Endpoint {
     connection: Option<ConnectionId>,
     request: Request,
     messages: VecDeque<Message>,
+    /// Whether a complete message waits for [`accept`](Self::accept).
+    holds: bool,
+    /// The chunk that completed a message, which has no answer yet.
+    held: Option<Held>,
     next_key: u64,
     unanswered: VecDeque<Unanswered>,
     frames: VecDeque<Bytes>,
@@ -150,6 +154,13 @@ enum MessageState {
 }
 
 #[derive(Debug)]
+struct Held {
+    head: Box<Head>,
+    key: MessageKey,
+    size: u64,
+}
+
+#[derive(Debug)]
 struct Unanswered {
     transaction_id: TransactionId,
     content_bytes: u64,
@@ -167,6 +178,8 @@ impl Endpoint {
             connection: None,
             request: Request::Idle,
             messages: VecDeque::new(),
+            holds: false,
+            held: None,
             next_key: 0,
             unanswered: VecDeque::new(),
             frames: VecDeque::new(),
@@ -224,9 +237,25 @@ impl Endpoint {
         }
     }
 
+    /// The chunk that completes a message is not answered before [`accept`](Self::accept) or
+    /// [`refuse`](Self::refuse): its sender must not take for delivered what may still be lost.
+    pub fn hold_last_answer(&mut self) {
+        self.holds = true;
+    }
+
+    /// Answers the chunk that has completed this message.
+    pub fn accept(&mut self, key: MessageKey) {
+        if let Some(held) = self.held.take_if(|held| held.key == key) {
+            self.respond_complete(&held.head, key, held.size);
+        }
+    }
+
     /// Refuses a message: its remaining chunks are answered with `status`, their content is
     /// dropped.
     pub fn refuse(&mut self, key: MessageKey, status: Status) {
+        if let Some(held) = self.held.take_if(|held| held.key == key) {
+            self.respond(&held.head, status);
+        }
         if let Some(message) = self.messages.iter_mut().find(|m| m.key == key) {
             message.state = MessageState::Refused(status);
         }
@@ -540,23 +569,38 @@ impl Endpoint {
                     .iter()
                     .find(|m| Some(&m.message_id) == message_id);
                 let named = named.map(|message| (message.key, message.reassembly.delivered()));
-                self.respond(&head, Status::OK);
-                if let Some((key, delivered)) = named {
-                    self.end_of_chunk(&head, key, delivered, flag);
+                match named {
+                    Some((key, delivered)) => self.answer_chunk(head, key, delivered, flag),
+                    None => self.respond(&head, Status::OK),
                 }
             }
-            Request::Taking { head, key, offset } => {
-                self.respond(&head, Status::OK);
-                self.end_of_chunk(&head, key, offset, flag);
-            }
+            Request::Taking { head, key, offset } => self.answer_chunk(head, key, offset, flag),
         }
     }
 
-    fn end_of_chunk(&mut self, head: &Head, key: MessageKey, offset: u64, flag: ContinuationFlag) {
+    fn answer_chunk(
+        &mut self,
+        head: Box<Head>,
+        key: MessageKey,
+        offset: u64,
+        flag: ContinuationFlag,
+    ) {
+        match self.end_of_chunk(key, offset, flag) {
+            None => self.respond(&head, Status::OK),
+            Some(size) if self.holds => self.held = Some(Held { head, key, size }),
+            Some(size) => self.respond_complete(&head, key, size),
+        }
+    }
+
+    /// The size of the message, if this was its last chunk.
+    fn end_of_chunk(
+        &mut self,
+        key: MessageKey,
+        offset: u64,
+        flag: ContinuationFlag,
+    ) -> Option<u64> {
         let arriving = |m: &&mut Message| m.key == key && m.state == MessageState::Arriving;
-        let Some(message) = self.messages.iter_mut().find(arriving) else {
-            return;
-        };
+        let message = self.messages.iter_mut().find(arriving)?;
         match flag {
             ContinuationFlag::More => {}
             // The end of the last chunk is the size, whatever the total said before (readings N55).
@@ -564,18 +608,21 @@ impl Endpoint {
             ContinuationFlag::Aborted => {
                 message.state = MessageState::Refused(Status::STOP_SENDING);
                 self.events.push_back(EndpointEvent::Aborted(key));
-                return;
+                return None;
             }
         }
-        let Some(size) = message
-            .size
-            .filter(|&size| message.reassembly.delivered() >= size)
-        else {
-            return;
-        };
+        let delivered = message.reassembly.delivered();
+        let size = message.size.filter(|&size| delivered >= size)?;
         message.state = MessageState::Complete;
         self.events.push_back(EndpointEvent::Complete(key, size));
-        if head.success_report {
+        Some(size)
+    }
+
+    /// 200 to the last chunk of a message, and the REPORT if it asks for one.
+    fn respond_complete(&mut self, head: &Head, key: MessageKey, size: u64) {
+        self.respond(head, Status::OK);
+        let message = self.messages.iter().find(|message| message.key == key);
+        if let Some(message) = message.filter(|_| head.success_report) {
             let mut out = BytesMut::with_capacity(512);
             let range = ByteRange::new(1, Some(size), Some(size)).unwrap_or(ByteRange::UNKNOWN);
             let (id, own) = (self.ids.next_id(), &self.config.own);

@@ -7,14 +7,14 @@ use std::time::Instant;
 use super::accepted_invite::AcceptedInvite;
 use super::best_response::BestResponse;
 use super::leg::Leg;
-use super::offer_answer::{find_sdp, own_media};
+use super::offer_answer::{offer_in, own_media};
 use super::outgoing_invite::Template;
 use super::pace::Pace;
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
 use crate::controlling::large_mode_settings::{ANSWER_WITHIN, LargeModeSettings};
 use crate::controlling::service::ControllingFunction;
-use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
+use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription, Transport};
 use crate::shared::{HeadNote, SenderNote, SenderTable};
 use crate::sip::Message;
 use crate::sip_ua::{Dialog, SessionTimer};
@@ -29,6 +29,7 @@ mod refreshing;
 mod relay_events;
 mod requests;
 mod responses;
+mod restored;
 mod states;
 
 use states::MessageState;
@@ -177,6 +178,38 @@ impl Session {
         transaction: TransactionKey,
         random: fn(&mut [u8]),
     ) -> Result<Self, NotStarted> {
+        let offer = offer_in(&invite.message).ok_or(NotStarted::NoMedia)?;
+        let media = MsrpMedia::of(&offer, &settings.msrp.transports());
+        let transport = media.map_err(|_| NotStarted::NoMedia)?.transport;
+        let mut session = Session::begin(
+            now,
+            (service, settings),
+            invite,
+            (offer, transport),
+            transaction,
+            random,
+        )?;
+        let until = now + ANSWER_WITHIN;
+        session.deadline = Some(until);
+        session.wake_by(Some(until));
+        session.count(Counter::Accepted);
+        for (number, recipient) in (0..).zip(invite.recipients.lines()) {
+            let to_isf = session.template.needs_isf(recipient, service);
+            session.call(now, (number, recipient), to_isf, true);
+        }
+        session.settle(now);
+        Ok(session)
+    }
+
+    /// A session that does nothing yet.
+    fn begin(
+        now: Instant,
+        (service, settings): (&Rc<ControllingFunction>, &Rc<LargeModeSettings>),
+        invite: &AcceptedInvite,
+        (offer, transport): (SessionDescription, Transport),
+        transaction: TransactionKey,
+        random: fn(&mut [u8]),
+    ) -> Result<Self, NotStarted> {
         let id = invite.session;
         let side = Side::Originator;
         let tag = service
@@ -187,11 +220,6 @@ impl Session {
             Dialog::of_callee(&invite.message, &tag, 0).map_err(|_| NotStarted::Malformed)?;
         let template = Template::new(invite, service, settings, random);
         let template = template.ok_or(NotStarted::Malformed)?;
-        let sdp = find_sdp(&invite.message).ok().flatten();
-        let offer = sdp.and_then(|sdp| SessionDescription::parse(&sdp).ok());
-        let offer = offer.ok_or(NotStarted::NoMedia)?;
-        let media = MsrpMedia::of(&offer, &settings.msrp.transports());
-        let transport = media.map_err(|_| NotStarted::NoMedia)?.transport;
         let own = own_media(&settings.msrp, transport, random).ok_or(NotStarted::NoMedia)?;
         if invite.recipients.lines().next().is_none() {
             return Err(NotStarted::NoRecipients);
@@ -208,7 +236,7 @@ impl Session {
             .map(|messages| (messages.clone(), invite.record));
         let head_note =
             (sender.is_some() || message.is_some()).then(|| Box::new(HeadNote { sender, message }));
-        let mut session = Session {
+        Ok(Session {
             id,
             service: Rc::clone(service),
             settings: Rc::clone(settings),
@@ -237,21 +265,13 @@ impl Session {
             settled: 0,
             standing: 0,
             undecided: 0,
-            deadline: Some(now + ANSWER_WITHIN),
+            deadline: None,
             ack_deadline: None,
             complete_by: None,
             born: now,
             wake_at: None,
             actions: VecDeque::new(),
-        };
-        session.wake_by(Some(now + ANSWER_WITHIN));
-        session.count(Counter::Accepted);
-        for (number, recipient) in (0..).zip(invite.recipients.lines()) {
-            let to_isf = session.template.needs_isf(recipient, service);
-            session.call(now, (number, recipient), to_isf, true);
-        }
-        session.settle(now);
-        Ok(session)
+        })
     }
 
     /// Its name.

@@ -41,6 +41,9 @@ impl Session {
         if let Some(note) = self.head_note.take() {
             self.relay(RelayCommand::NoteHead(note));
         }
+        if self.service.content_space().is_some() {
+            self.relay(RelayCommand::Store);
+        }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
         let mut headers = HeaderBlock::new();
         self.put_identifiers(&mut headers);

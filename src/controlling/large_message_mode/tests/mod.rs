@@ -268,6 +268,9 @@ impl Scene {
                 return "no more legs".into();
             }
             RelayCommand::AbortMessage => return "abort".into(),
+            RelayCommand::Store => return "store".into(),
+            RelayCommand::Kept | RelayCommand::NotKept(_) => panic!("it is not asked"),
+            RelayCommand::Restore(content) => return format!("restore {}", content.size),
         };
         match word {
             "open" => assert!(self.opened.insert(side) && self.open.insert(side)),

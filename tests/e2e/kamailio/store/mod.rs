@@ -3,6 +3,7 @@
 mod bad_luck;
 mod keeping;
 mod killed;
+mod large;
 mod restart;
 mod waiting;
 

@@ -284,3 +284,33 @@ fn responses_and_timeouts() {
         (None, None)
     );
 }
+
+#[test]
+fn the_last_chunk_is_answered_when_the_message_is_accepted() {
+    let report = "Success-Report: yes\r\n";
+    let begun = |receiver: &mut Endpoint| {
+        receiver.hold_last_answer();
+        feed(receiver, &send("1", "1-5/10", report, "Hello", '+'));
+        assert_eq!(frames(receiver), ["200"]);
+        feed(receiver, &send("1", "6-10/10", report, "world", '$'));
+        assert_eq!(frames(receiver), [""; 0]);
+        let (_, rest) = received(receiver);
+        match rest[..] {
+            [EndpointEvent::Complete(key, 10)] => key,
+            _ => panic!("{rest:?}"),
+        }
+    };
+    let mut accepting = receiver(None);
+    let key = begun(&mut accepting);
+    accepting.accept(key);
+    assert_eq!(frames(&mut accepting), ["200", "REPORT"]);
+    accepting.accept(key);
+    accepting.refuse(key, Status::STOP_SENDING);
+    assert_eq!(frames(&mut accepting), [""; 0], "once");
+    let mut refusing = receiver(None);
+    let key = begun(&mut refusing);
+    refusing.refuse(key, Status::STOP_SENDING);
+    assert_eq!(frames(&mut refusing), ["413"]);
+    refusing.accept(key);
+    assert_eq!(frames(&mut refusing), [""; 0]);
+}

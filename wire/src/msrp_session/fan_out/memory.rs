@@ -3,9 +3,43 @@
 use std::time::Instant;
 
 use super::leg::Leg;
-use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd};
+use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd, Through};
 
 impl FanOut {
+    /// Writes all content to the spool as it arrives, whether or not memory is short. Before the
+    /// message begins.
+    pub fn write_through(&mut self) {
+        self.through = Through::On;
+    }
+
+    /// All content has arrived. Once it is in the spool, [`FanOutAction::Written`] follows. The
+    /// message is [complete](Self::handle_complete) when the caller says so.
+    pub fn handle_last_content(&mut self) {
+        if self.through == Through::On {
+            self.through = Through::Last;
+            self.content.close_page();
+            self.write_on();
+        }
+    }
+
+    pub(super) fn write_on(&mut self) {
+        if self.through == Through::Not {
+            return;
+        }
+        if let Some((offset, pieces)) = self.content.write_on() {
+            self.actions
+                .push_back(FanOutAction::Spill { offset, pieces });
+        } else if self.through == Through::Last && self.content.written() == self.content.end() {
+            self.through = Through::Reported;
+            self.actions.push_back(FanOutAction::Written);
+        }
+    }
+
+    /// Whether all content has arrived, and is being written to the spool.
+    pub fn is_all_here(&self) -> bool {
+        self.end == MessageEnd::Open && matches!(self.through, Through::Last | Through::Reported)
+    }
+
     /// The originator is held back if it has more to send.
     pub(super) fn note_hold(&mut self, now: Instant) {
         let held = !self.reading || self.room.is_some();
@@ -73,6 +107,11 @@ impl FanOut {
                 .filter_map(Leg::needs)
                 .min()
                 .unwrap_or(self.content.end())
+        };
+        let lowest = match self.through {
+            _ if self.end == MessageEnd::Aborted => lowest,
+            Through::Not => lowest,
+            _ => lowest.min(self.content.written()),
         };
         self.content.release(lowest);
         self.balance();

@@ -117,6 +117,7 @@ pub struct FanOut {
     /// Legs may still be added, so all content is kept.
     open: bool,
     reading: bool,
+    through: Through,
     hold: Hold,
     /// The caller does not read from the originator until at most this many bytes are in memory.
     room: Option<usize>,
@@ -130,6 +131,16 @@ pub struct FanOut {
     actions: VecDeque<FanOutAction>,
     /// No deadline is earlier; it may be too early.
     wake_at: Option<Instant>,
+}
+
+/// Whether all content is written to the spool as it arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    Not,
+    On,
+    /// No more arrives.
+    Last,
+    Reported,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +163,7 @@ impl FanOut {
             legs: Vec::new(),
             open: true,
             reading: true,
+            through: Through::Not,
             hold: Hold::default(),
             room: None,
             spool_full: None,
@@ -161,6 +173,26 @@ impl FanOut {
             actions: VecDeque::new(),
             wake_at: None,
         }
+    }
+
+    /// A fan-out of a message of `len` bytes that is complete in the spool.
+    pub fn stored(
+        limits: Limits,
+        random: fn(&mut [u8]),
+        message: OutgoingMessage,
+        len: u64,
+    ) -> Self {
+        Self {
+            message: Some(message),
+            content: Content::stored(len),
+            end: MessageEnd::Complete,
+            ..Self::new(limits, random)
+        }
+    }
+
+    /// The message, once it has begun.
+    pub fn message(&self) -> Option<&OutgoingMessage> {
+        self.message.as_ref()
     }
 
     /// Adds a leg, which gets the message from its first byte. Only before
@@ -284,6 +316,7 @@ impl FanOut {
             return;
         }
         self.content.push(content);
+        self.write_on();
         self.wake_all(now);
         self.release();
         self.note_hold(now);
@@ -501,6 +534,7 @@ impl FanOut {
     pub fn handle_spilled(&mut self) {
         self.content.spilled();
         self.spool_refused = false;
+        self.write_on();
         self.release();
     }
 

@@ -55,6 +55,7 @@ struct Pair {
     most_memory: usize,
     spills: usize,
     fetches: usize,
+    is_written: bool,
 }
 
 fn uri(host: &str) -> MsrpUri {
@@ -91,6 +92,7 @@ impl Pair {
             most_memory: 0,
             spills: 0,
             fetches: 0,
+            is_written: false,
         }
     }
 
@@ -171,6 +173,7 @@ impl Pair {
                 }
                 FanOutAction::HeldBack => self.notices += 1,
                 FanOutAction::NoMoreLegs => {}
+                FanOutAction::Written => self.is_written = true,
                 FanOutAction::LegEnded(leg, state) => self.ended.push((leg, state)),
                 FanOutAction::Wake(_) => {}
             }
@@ -492,4 +495,52 @@ fn a_message_of_no_bytes_and_an_empty_send() {
     pair.fan_out.handle_complete(pair.now);
     pair.finish();
     pair.assert_has_all(0, &Bytes::new());
+}
+
+/// Written through, all content is in the spool before the message is complete, and a fan-out of
+/// what is there sends the same.
+#[test]
+fn content_is_written_through_and_sent_from_there() {
+    let whole = random_content(3_000_000);
+    let mut pair = Pair::new(limits(u64::MAX), Some(whole.len() as u64));
+    pair.fan_out.write_through();
+    for speed in [usize::MAX, 20_000, 0] {
+        let leg = pair.add(speed, None);
+        pair.connect(leg);
+    }
+    let mut rest = whole.clone();
+    while !rest.is_empty() {
+        if pair.reading {
+            let some = rest.len().min(10_000);
+            pair.fan_out.handle_content(pair.now, rest.split_to(some));
+        }
+        pair.tick();
+    }
+    pair.fan_out.handle_last_content();
+    while !pair.is_written {
+        assert!(pair.fan_out.is_all_here());
+        pair.tick();
+    }
+    assert!(pair.spool[..] == whole[..], "other content in the spool");
+    assert!(pair.peers.iter().all(|peer| peer.complete.is_none()));
+    pair.fan_out.no_more_legs();
+    pair.fan_out.handle_complete(pair.now);
+    pair.peers[2].speed = 100_000;
+    pair.finish();
+    for peer in 0..3 {
+        pair.assert_has_all(peer, &whole);
+    }
+    let (message, spool) = (pair.fan_out.message().unwrap().clone(), pair.spool);
+    let mut pair = Pair::new(limits(u64::MAX), None);
+    pair.fan_out = FanOut::stored(limits(u64::MAX), fill, message, whole.len() as u64);
+    pair.spool = spool;
+    for speed in [usize::MAX, 50_000] {
+        let leg = pair.add(speed, None);
+        pair.connect(leg);
+    }
+    pair.fan_out.no_more_legs();
+    pair.finish();
+    pair.assert_has_all(0, &whole);
+    pair.assert_has_all(1, &whole);
+    assert_eq!((pair.spills, pair.fan_out.memory()), (0, 0));
 }

@@ -177,6 +177,9 @@ pub enum FanOutAction {
         /// The bytes, one piece after another.
         pieces: Vec<Bytes>,
     },
+    /// All content is in the spool, as [`FanOut::write_through`](super::FanOut::write_through)
+    /// requires. Once.
+    Written,
     /// Read `len` bytes at `offset` from the spool, then
     /// [`FanOut::handle_fetched`](super::FanOut::handle_fetched) or
     /// [`FanOut::handle_not_fetched`](super::FanOut::handle_not_fetched).
