@@ -98,6 +98,10 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 test-deb: deps ## the packages' test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
+.PHONY: test-deb-source
+test-deb-source: deps ## the source package's test: it builds without a network
+	@tools/test-deb source
+
 .PHONY: bench
 bench: deps build ## performance, compared with others (QUICK=1: few samples; with OPENSIPS and OPENSIPS_SRC under it too)
 	@tools/deps bench

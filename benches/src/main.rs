@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -63,6 +63,10 @@ const BENCHMARKS: [Benchmark; 12] = [
     Benchmark {
         name: "relay",
         run: run_relay,
+    },
+    Benchmark {
+        name: "handshakes",
+        run: run_handshakes,
     },
 ];
 
@@ -178,4 +182,9 @@ fn run_relay(_root: &Path, quick: bool) -> Report {
     let rounds = if quick { 3 } else { 15 };
     let about = machine::describe(&[machine::kamailio_version()]);
     relay::run(rounds, &about)
+}
+
+fn run_handshakes(root: &Path, quick: bool) -> Report {
+    let rounds = if quick { 3 } else { 15 };
+    relay::handshakes::run(root, rounds, &machine::describe(&[]))
 }

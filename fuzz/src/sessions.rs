@@ -17,10 +17,10 @@ use cpm::controlling::large_message_mode::{
 use cpm::controlling::{
     ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, LogAt, OutgoingRequest,
 };
-use cpm::msrp_control::{MsrpEvent, StoredContent};
+use cpm::msrp_control::{MsrpEvent, RelayOrder, StoredContent};
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
-use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
+use cpm::sessions::{Invited, SessionHost, Sessions, Wake};
 use cpm::shared::{MessageNumber, StoreSpace};
 use cpm::store::Settled;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState, OutgoingMessage};
@@ -137,13 +137,6 @@ impl SessionHost for Stage {
 
     fn settle(&self, job: &FanOutJob, recipient: &str, _: Settled) {
         assert!(job.recipients().any(|known| known == recipient));
-    }
-
-    fn rest(&self, number: u64) {
-        assert!(
-            self.with_session.borrow_mut().remove(&number),
-            "it was given up before"
-        );
     }
 
     fn event(&self, _: Event, _: u16, _: &OutgoingRequest<'_>) {}
@@ -432,7 +425,6 @@ pub fn sessions(data: &[u8]) {
                 let kept = world.stage.kept.borrow().last().cloned();
                 let kept = kept.map_or_else(bytes, Bytes::from);
                 world.next += 1;
-                world.stage.with_session.borrow_mut().insert(world.next);
                 world
                     .sessions
                     .handle_resume(now, world.next, kept, &world.stage);
@@ -464,10 +456,6 @@ pub fn sessions(data: &[u8]) {
         world.sessions.is_empty(),
         "{} sessions without end",
         world.sessions.len()
-    );
-    assert!(
-        world.stage.with_session.borrow().is_empty(),
-        "a message rests with no session"
     );
     let replies = world.stage.replies.borrow();
     for key in &world.invited {

@@ -20,7 +20,7 @@ use crate::log::{LogAt, LogLevel};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
-    monotonic_ms,
+    monotonic_ms, monotonic_us,
 };
 use crate::shared::MessageText;
 
@@ -69,6 +69,10 @@ impl<'a> CHost<'a> {
 impl Proxy for CHost<'_> {
     fn now_ms(&self) -> u64 {
         monotonic_ms()
+    }
+
+    fn now_us(&self) -> u64 {
+        monotonic_us()
     }
 
     fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {

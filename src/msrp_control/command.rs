@@ -1,6 +1,6 @@
 //! Commands of a session machine for the relay.
 
-use super::{LegNumber, StoredContent};
+use super::{LegNumber, SessionId, StoredContent};
 use crate::msrp::{MsrpUri, Path};
 use crate::sdp::{Fingerprint, Role, Transport};
 use crate::shared::HeadNote;
@@ -61,4 +61,13 @@ pub enum RelayCommand {
     NoMoreLegs,
     /// The message will not be complete: notify each leg (readings N46).
     AbortMessage,
+}
+
+/// A task for the relay.
+#[derive(Debug)]
+pub enum RelayOrder {
+    /// A command for a session.
+    Command(SessionId, RelayCommand),
+    /// The session has ended: the relay keeps nothing of it.
+    Forget(SessionId),
 }

@@ -13,7 +13,7 @@ mod event;
 mod names;
 mod stored;
 
-pub use command::{MsrpEnds, RelayCommand};
+pub use command::{MsrpEnds, RelayCommand, RelayOrder};
 pub use event::MsrpEvent;
 pub use names::{LegNumber, SESSION_ID_BYTES, SessionId, Side};
 pub use stored::StoredContent;

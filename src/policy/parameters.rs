@@ -767,6 +767,12 @@ pub const ALL: &[Parameter] = &[
     .default("100")
     .tunable(),
     Parameter::new(
+        "deferred_large",
+        Kind::Flag(|s, v| s.deferral.large = v),
+        "whether a large message is taken though all recipients are away",
+    )
+    .default("0"),
+    Parameter::new(
         "deferred_on_register",
         Kind::Flag(|s, v| s.deferral.on_register = v),
         "whether usrloc says which recipients have arrived",

@@ -329,7 +329,7 @@ impl Settings {
         if is_deferred && self.store.is_none() {
             return Err(SettingsError::NoStore);
         }
-        if self.deferral.on_register && !is_deferred {
+        if (self.deferral.on_register || self.deferral.large) && !is_deferred {
             return Err(SettingsError::NothingDeferred);
         }
         Ok(self.large_mode.check()?)

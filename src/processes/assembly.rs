@@ -508,8 +508,13 @@ fn monotonic_s() -> u64 {
 
 /// Milliseconds of the same clock, which never runs backwards.
 pub fn monotonic_ms() -> u64 {
+    monotonic_us() / 1_000
+}
+
+/// Microseconds of the same clock.
+pub fn monotonic_us() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
 
     let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0)
 }

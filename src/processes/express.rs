@@ -1,11 +1,14 @@
 //! The express lane: copies sent without the proxy's transactions.
 
+use std::sync::Once;
+
 use super::letter;
 use super::outgoing::Outgoing;
 use super::process::Process;
 use super::proxy::{Proxy, Transmitted};
-use crate::controlling::express::Outbox;
+use crate::controlling::express::{Outbox, Timers};
 use crate::controlling::{ControllingFunction, OutgoingRequest};
+use crate::log::at;
 use crate::operator::Counter;
 
 /// Passes a request to `hop`, a URI with an IP address, to the lane, to be sent together with
@@ -19,9 +22,14 @@ pub(super) fn take(
     let Some(lane) = service.lane().filter(|_| outgoing.method == "MESSAGE") else {
         return false;
     };
-    let Some(way) = proxy.express_way(outgoing, hop) else {
+    let Some(mut way) = proxy.express_way(outgoing, hop) else {
         return false;
     };
+    let timers = way.timers.bounded();
+    if timers != way.timers {
+        tell_bounded(proxy, &way.timers, &timers);
+        way.timers = timers;
+    }
     let copy = OutgoingRequest {
         method: outgoing.method,
         request_uri: outgoing.request_uri,
@@ -42,6 +50,20 @@ pub(super) fn take(
         .take(&copy, &way, proxy.now_ms(), &mut outbox);
     transmit(service, proxy, &outbox);
     is_taken
+}
+
+/// Tells the operator once, in each process, that copies are not repeated as fast as configured.
+fn tell_bounded(proxy: &dyn Proxy, wanted: &Timers, kept: &Timers) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        proxy.log(
+            at!(Notice),
+            format_args!(
+                "T1 and T2 of {} and {} ms are too short for the express lane, which takes {} and {} ms",
+                wanted.t1_ms, wanted.t2_ms, kept.t1_ms, kept.t2_ms
+            ),
+        );
+    });
 }
 
 /// Sends a request through the proxy's transactions, and counts a MESSAGE that did not take the

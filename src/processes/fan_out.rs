@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -22,10 +23,10 @@ use crate::log::at;
 use crate::store::FoundSender;
 
 /// Length of a job's turn.
-const TURN_MS: u64 = 20;
+const TURN: Duration = Duration::from_millis(20);
 /// All of them together, where messages are kept: the next message has to get to the disk, and its
 /// sender to its 202, while copies of others leave.
-const KEPT_TURNS_MS: u64 = 1;
+const KEPT_TURNS: Duration = Duration::from_millis(1);
 /// Retry interval while the proxy lacks memory.
 const ROOM_RETRY_MS: i32 = 20;
 /// Maximum number of jobs; the queue holds some thousand more. When that is full too, workers
@@ -121,17 +122,10 @@ impl FanOutProcess {
                     keeping.discard(id, proxy.now_ms());
                 }
             }
-            Letter::Rest(id) => {
-                if let Some(keeping) = &mut self.keeping {
-                    // How its recipients have ended was told before.
-                    keeping.hear(service, proxy);
-                    keeping.rest(id);
-                }
-            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
-                if let Err(waiting) = taken {
-                    late::fail(&waiting, "too many requests are waiting", service, proxy);
+                if let Err((waiting, why)) = taken {
+                    late::fail(&waiting, why, service, proxy);
                 }
             }
             _ => {}
@@ -186,7 +180,7 @@ impl FanOutProcess {
     /// Milliseconds until it must be called again.
     pub(super) fn work(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
         self.taken = 0;
-        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
+        let turn = Sender::new(service, proxy).with_turn(TURN);
         let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
         drop(turn);
         // Behind the names, by which the descriptor is read that both have.
@@ -237,12 +231,12 @@ impl FanOutProcess {
 
     /// A turn of each job, or of as many as there is time for. True: there is more to do at once.
     fn run_all(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> bool {
-        let turns_ms = self.keeping.as_ref().map(|_| KEPT_TURNS_MS);
-        let until_ms = turns_ms.map(|turns_ms| proxy.now_ms() + turns_ms);
+        let turns = self.keeping.as_ref().map(|_| KEPT_TURNS);
+        let until_us = turns.map(|turns| proxy.now_us() + turns.as_micros() as u64);
         let mut is_wanted_now = false;
         let mut left = self.jobs.len();
         while left > 0 {
-            if until_ms.is_some_and(|until_ms| proxy.now_ms() >= until_ms) {
+            if until_us.is_some_and(|until_us| proxy.now_us() >= until_us) {
                 return true;
             }
             left -= 1;
@@ -261,7 +255,7 @@ impl FanOutProcess {
             }
         }
         // Without a limit they take their turns in the order in which they came.
-        if until_ms.is_none() {
+        if until_us.is_none() {
             self.next = 0;
         }
         is_wanted_now
@@ -270,9 +264,9 @@ impl FanOutProcess {
     /// One turn of one job. With [`Progress::Done`] it is over here.
     fn run(&mut self, number: usize, service: &ControllingFunction, proxy: &dyn Proxy) -> Progress {
         let one = &mut self.jobs[number];
-        let turn_ms = one.kept.map_or(TURN_MS, |_| KEPT_TURNS_MS);
+        let turn = one.kept.map_or(TURN, |_| KEPT_TURNS);
         let sender = Sender::new(service, proxy)
-            .with_turn(turn_ms)
+            .with_turn(turn)
             .in_room(&self.room)
             .keeping(one.kept.is_some());
         let is_last = proxy.now_ms() >= one.deadline_ms;

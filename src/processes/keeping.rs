@@ -220,10 +220,10 @@ impl Keeping {
         }
     }
 
-    /// A 2xx has arrived for a copy that a previous process sent. A copy of this process ends in
-    /// its own transaction.
+    /// A 2xx has arrived for a copy that a previous process sent, or after its transaction had
+    /// ended. A copy that is on its way ends in its own transaction.
     pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
-        if self.ledger.is_left_over(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
+        if self.ledger.takes_late(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
             proxy.count(Counter::Delivered, 1);
         }
     }
@@ -278,7 +278,7 @@ impl Keeping {
     }
 
     /// Polls for ended copies.
-    pub(super) fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
+    fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         self.hears = false;
         let now_ms = proxy.now_ms();
         while let Some(end) = service

@@ -12,7 +12,7 @@ use crate::controlling::ControllingFunction;
 use crate::log::at;
 use crate::operator::Gauge;
 use crate::relay::{Relay, RelayEvent, TlsFiles};
-use crate::sessions::{Question, RelayOrder, Sessions, Wake};
+use crate::sessions::{Question, Sessions, Wake};
 
 /// Maximum number of entries taken before the sessions work.
 const ENTRIES_PER_TURN: usize = 256;
@@ -109,7 +109,6 @@ impl SessionsProcess {
             | Letter::Expire(_)
             | Letter::Keep(..)
             | Letter::Discard(_)
-            | Letter::Rest(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }
@@ -188,15 +187,9 @@ impl SessionsProcess {
 
     /// True: there were some.
     fn carry_out_commands(&mut self) -> bool {
-        let mut were_some = false;
-        while let Some(order) = self.sessions.poll_command() {
-            match order {
-                RelayOrder::Command(session, command) => self.relay.command(session, command),
-                RelayOrder::Forget(session) => self.relay.forget(session),
-            }
-            were_some = true;
-        }
-        were_some
+        let sessions = &mut self.sessions;
+        let orders = std::iter::from_fn(|| sessions.poll_command());
+        self.relay.carry_out(orders)
     }
 
     /// Writes the gauges. True: they are not all 0.

@@ -35,8 +35,6 @@ pub(super) enum Letter {
     Keep(SessionId, u64, Bytes),
     /// CPM fan-out: a kept message is of no use.
     Discard(u64),
-    /// CPM fan-out: no session has this kept message any more.
-    Rest(u64),
     /// CPM sessions: the message of a session is kept, under this number.
     Kept(SessionId, u64),
     /// CPM sessions: the message of a session is not kept, and its content is of this size.
@@ -143,7 +141,6 @@ mod kind {
     pub(super) const EXPIRE: u8 = 16;
     pub(super) const KEEP: u8 = 18;
     pub(super) const DISCARD: u8 = 19;
-    pub(super) const REST: u8 = 20;
     pub(super) const KEPT: u8 = 21;
     pub(super) const NOT_KEPT: u8 = 22;
     pub(super) const RESUME: u8 = 23;
@@ -255,10 +252,6 @@ pub(super) fn discard(number: u64) -> Vec<u8> {
     numbered(kind::DISCARD, number, b"")
 }
 
-pub(super) fn rest(number: u64) -> Vec<u8> {
-    numbered(kind::REST, number, b"")
-}
-
 pub(super) fn kept(session: SessionId, number: u64) -> Vec<u8> {
     numbered(kind::KEPT, number, session.as_bytes())
 }
@@ -363,7 +356,6 @@ impl Letter {
                 Letter::Keep(session, number, rest)
             }
             kind::DISCARD => Letter::Discard(number),
-            kind::REST => Letter::Rest(number),
             kind::KEPT => Letter::Kept(session_in(rest)?.0, number),
             kind::NOT_KEPT => Letter::NotKept(session_in(rest)?.0, number),
             kind::RESUME => Letter::Resume(number, rest),

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::way::known;
-use crate::names::{Found, Hop, Known, NameTag, NameThread, Names, Place};
+use crate::names::{Found, Known, NameTag, NameThread, Names, Place, Target};
 
 /// Look-ups in progress.
 #[derive(Debug)]
@@ -66,12 +66,9 @@ impl Lookup {
         self.signal.as_fd()
     }
 
-    /// Looks up the host of a URI. Never blocks; there is always a result, possibly without
-    /// address.
-    pub(super) fn ask(&self, uri: &str, ticket: u64) {
-        if let Hop::Named(target) = Hop::of_text(uri) {
-            self.thread.ask(target, ticket);
-        }
+    /// Looks up a name. Never blocks; there is always a result, possibly without address.
+    pub(super) fn ask(&self, target: Target, ticket: u64) {
+        self.thread.ask(target, ticket);
     }
 
     /// The next result.

@@ -82,7 +82,7 @@ mod transaction;
 mod waiting;
 mod way;
 
-pub use assembly::{Service, StartError, monotonic_ms};
+pub use assembly::{Service, StartError, monotonic_ms, monotonic_us};
 pub use forwarding::{forward_notification, refuse_unparsed};
 pub use heard::heard;
 pub use mailbox::Mailbox;

@@ -20,6 +20,11 @@ use crate::operator::{Counter, Event};
 pub trait Proxy: GroupDatabase {
     /// Milliseconds of a clock that all processes share and that never runs backwards.
     fn now_ms(&self) -> u64;
+
+    /// Microseconds of the same clock.
+    fn now_us(&self) -> u64 {
+        self.now_ms() * 1_000
+    }
     /// Writes one line to the proxy's log.
     fn log(&self, at: LogAt, line: fmt::Arguments<'_>);
     /// Adds to a counter, summed over all processes.

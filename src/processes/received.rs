@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::letter::{self, GroupRequest};
 use super::process::Process;
 use super::proxy::{Answer, Opened, Proxy};
-use super::sender::{Sender, WORKER_TURN_MS};
+use super::sender::{Sender, WORKER_TURN};
 use super::transaction::Transaction;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
@@ -195,7 +195,7 @@ impl ReceivedRequest {
     }
 
     fn fan_out_checked(&self, proxy: &dyn Proxy) -> Script {
-        let sender = self.sender(proxy).with_turn(WORKER_TURN_MS);
+        let sender = self.sender(proxy).with_turn(WORKER_TURN);
         let Ok(result) = self
             .request
             .try_borrow()

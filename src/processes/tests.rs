@@ -24,9 +24,9 @@ use crate::policy::Settings;
 
 /// A proxy that records its calls.
 struct Stage {
-    now_ms: Cell<u64>,
+    now_us: Cell<u64>,
     /// How long one request takes to send.
-    send_ms: Cell<u64>,
+    send_us: Cell<u64>,
     free: Cell<usize>,
     full: Cell<bool>,
     /// Maximum length of a request over UDP.
@@ -45,8 +45,8 @@ const MEMORY: usize = 1024 * 1024;
 impl Stage {
     fn new() -> Self {
         Stage {
-            now_ms: Cell::new(1_000_000),
-            send_ms: Cell::new(0),
+            now_us: Cell::new(1_000_000_000),
+            send_us: Cell::new(0),
             free: Cell::new(MEMORY),
             full: Cell::new(false),
             datagram: Cell::new(65_000),
@@ -62,6 +62,10 @@ impl Stage {
         self.done.borrow_mut().push(line);
     }
 
+    fn pass_us(&self, us: u64) {
+        self.now_us.set(self.now_us.get() + us);
+    }
+
     fn done(&self) -> Vec<String> {
         self.done.take()
     }
@@ -75,7 +79,11 @@ impl GroupDatabase for Stage {
 
 impl Proxy for Stage {
     fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.now_us() / 1_000
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us.get()
     }
 
     fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
@@ -158,7 +166,7 @@ impl Proxy for Stage {
     }
 
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {
-        self.now_ms.set(self.now_ms.get() + self.send_ms.get());
+        self.pass_us(self.send_us.get());
         self.note(format!("{} {hop}", outgoing.method));
         self.token.set(outgoing.token);
         Transmitted::Sent(TransactionKey(99))
@@ -271,11 +279,11 @@ const FIVE: [&str; 5] = [
     "sip:e@192.0.2.2",
 ];
 
-/// 50 ms in the worker, then turns of 20 ms.
+/// Half a millisecond in the worker, then turns of 20 ms.
 #[test]
 fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
     let (service, stage) = (service(&[]), Stage::new());
-    stage.send_ms.set(25);
+    stage.send_us.set(250);
     assert_eq!(handle(&service, &stage, &FIVE), Script::Yes);
     let done = stage.done();
     assert_eq!(
@@ -288,11 +296,30 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
     );
     let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
     take_all(&mut process, &service, &stage);
-    stage.send_ms.set(12);
+    stage.send_us.set(12_000);
     assert_eq!(process.work(&service, &stage), 0, "there is more to do");
     assert_eq!(stage.done().len(), 2);
     assert_eq!(process.work(&service, &stage), -1);
     assert_eq!(stage.done(), ["MESSAGE sip:e@192.0.2.2", "202 in 1"]);
+}
+
+/// Whatever passes such a request on: nothing would ever end its wait.
+#[test]
+fn what_has_no_name_does_not_wait_for_one() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage.wanted.replace(vec![Event::RecipientFailed]);
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    for hop in ["sip:bill@192.0.2.2", "sip:bill@[2001:db8::1]", "tel:+1"] {
+        let outgoing = Outgoing::stand_in("sip:bill@192.0.2.2", b"");
+        let letter = Letter::read(letter::request(&outgoing, hop).into()).unwrap();
+        process.take(letter, &service, &stage);
+        assert_eq!(
+            stage.done(),
+            ["RecipientFailed 503 sip:bill@192.0.2.2"],
+            "{hop}"
+        );
+    }
+    assert_eq!(process.work(&service, &stage), -1);
 }
 
 /// A sixteenth of the memory is reserved; recipients for whom there is none within 25 s fail.
@@ -301,16 +328,16 @@ fn what_finds_no_room_is_given_up_in_time() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.wanted.replace(vec![Event::RecipientFailed]);
     let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
-    stage.send_ms.set(60);
+    stage.send_us.set(60_000);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);
     stage.done();
     stage.free.set(MEMORY / 16 + 2048);
     assert!(process.work(&service, &stage) > 0, "it waits");
-    stage.now_ms.set(stage.now_ms.get() + 24_900);
+    stage.pass_us(24_900 * 1_000);
     assert!(process.work(&service, &stage) > 0);
     assert!(stage.done().is_empty());
-    stage.now_ms.set(stage.now_ms.get() + 200);
+    stage.pass_us(200 * 1_000);
     assert_eq!(process.work(&service, &stage), -1);
     assert_eq!(
         stage.done(),
@@ -385,7 +412,7 @@ fn names_that_are_not_known_cost_no_worker_more_than_a_few() {
 fn a_rest_that_cannot_be_handed_over_is_not_written_for_each_recipient() {
     let (service, stage) = (service(&[("max_recipients", "1000")]), Stage::new());
     stage.refuses.set(true);
-    stage.send_ms.set(60);
+    stage.send_us.set(60_000);
     let recipients: Vec<String> = (0..500).map(|n| format!("sip:{n}@192.0.2.2")).collect();
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
     handle(&service, &stage, &recipients);
@@ -515,7 +542,7 @@ fn a_torn_letter_is_none() {
 fn a_panic_answers_the_request_that_was_at_work() {
     let (service, stage) = (service(&[]), Stage::new());
     let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
-    stage.send_ms.set(60);
+    stage.send_us.set(60_000);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);
     stage.done();

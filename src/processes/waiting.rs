@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::letter::{Letter, Waiting, What};
 use super::lookup::{Located, Lookup};
 use super::outgoing::Outgoing;
-use crate::names::{NameTag, Place};
+use crate::names::{Hop, NameTag, Place};
 
 /// Maximum number of waiting requests, of those of one sender, and of their bytes.
 const MAX_WAITING: usize = 8192;
@@ -116,11 +116,23 @@ impl WaitingRoom {
         }
     }
 
-    /// Makes a request wait for its name. Returned if no more can wait.
-    pub(super) fn take(&mut self, waiting: Box<Waiting>, now_ms: u64) -> Result<(), Box<Waiting>> {
+    /// Makes a request wait for its name.
+    ///
+    /// # Errors
+    ///
+    /// The request, and why it cannot wait.
+    pub(super) fn take(
+        &mut self,
+        waiting: Box<Waiting>,
+        now_ms: u64,
+    ) -> Result<(), (Box<Waiting>, &'static str)> {
+        // Nothing else would ever end its wait.
+        let Hop::Named(target) = Hop::of_text(&waiting.hop) else {
+            return Err((waiting, "its next hop has no name to look up"));
+        };
         let size = waiting.size();
         if !self.has_place_for(waiting.sender(), size) {
-            return Err(waiting);
+            return Err((waiting, "too many requests are waiting"));
         }
         let ticket = self.next;
         self.next += 1;
@@ -129,7 +141,7 @@ impl WaitingRoom {
             .of_sender
             .entry(waiting.sender().to_owned())
             .or_default() += 1;
-        self.lookup.ask(&waiting.hop, ticket);
+        self.lookup.ask(target, ticket);
         let entry = Entry {
             deadline_ms: now_ms + waiting.patience_ms(),
             waiting: *waiting,

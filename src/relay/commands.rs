@@ -48,6 +48,7 @@ impl Core {
                 self.in_hand = Some(session);
                 self.open_connection(session, side, addresses);
             }
+            Input::Handshake(connection, stepped) => self.handle_step(connection, stepped),
             Input::Certificate(Ok(tls)) => {
                 self.events.certificate(tls.fingerprint());
                 self.tls = Some(*tls);
@@ -62,6 +63,8 @@ impl Core {
                 self.in_hand = session;
                 panic!("as a test wants it");
             }
+            #[cfg(test)]
+            Input::Slow(step) => self.handshakes.hand_out(ConnectionId(0), step),
             #[cfg(test)]
             Input::Timers(reply) => reply.send(self.timers.len()).unwrap(),
         }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 
-use super::connection::{Connection, ConnectionStage};
+use super::connection::{Connection, ConnectionStage, Security, Shaken};
 use super::core::Core;
+use super::tls::{Step, Stepped};
 use crate::log::at;
 use crate::msrp_control::{MsrpEnds, MsrpEvent, SessionId, Side};
 use crate::msrp_session::{ConnectionId, Opener};
@@ -66,21 +67,20 @@ impl Core {
                     continue;
                 }
             };
-            let tls = match (secure, &self.tls) {
-                (false, _) => Ok(None),
-                (true, Some(tls)) => tls.connect(&host, fingerprint.as_ref()).map(Some),
-                (true, None) => Err(rustls::Error::General("TLS is not set up".to_owned())),
-            };
-            let tls = match tls {
-                Ok(tls) => tls,
-                Err(error) => {
-                    why = io::Error::other(error);
+            let security = match (secure, &self.tls) {
+                (false, _) => Security::Clear,
+                (true, Some(tls)) => {
+                    let beginning = tls.begin(&host, fingerprint.as_ref());
+                    Security::Stepping(Some(Step::Begin(beginning)))
+                }
+                (true, None) => {
+                    why = io::Error::other("TLS is not set up");
                     break;
                 }
             };
             addresses.reverse();
             let stage = ConnectionStage::Connecting(addresses);
-            let mut connection = Connection::new(stream, tls, stage);
+            let mut connection = Connection::new(stream, security, stage);
             connection.opened_for = Some((id, side));
             let connection = self.keep(connection, deadline);
             if let Some(ends) = self.ends_of(id, side) {
@@ -99,8 +99,12 @@ impl Core {
             return;
         };
         match connection.shake_hands() {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(Shaken::Later) => {}
+            Ok(Shaken::Step) => {
+                self.handshakes.want(id);
+                self.hand_out_steps();
+            }
+            Ok(Shaken::Done) => {
                 let ours = connection.opened_for.is_some();
                 connection.stage = ConnectionStage::Open;
                 if ours {
@@ -108,13 +112,39 @@ impl Core {
                 }
                 self.schedule(id);
             }
-            Err(error) if connection.opened_for.is_some() => self.connect_failed(id, &error),
-            Err(error) => {
-                let line = format_args!("MSRP: TLS with a peer failed: {error}");
-                self.events.log_peer(at!(Notice), self.now, line);
-                self.lose(id);
+            Err(error) => self.handshake_failed(id, &error),
+        }
+    }
+
+    /// A handshake thread has taken a step of this connection, which may be gone.
+    pub(super) fn handle_step(&mut self, id: ConnectionId, stepped: Stepped) {
+        self.handshakes.note_result();
+        self.hand_out_steps();
+        let connection = self.connections.get_mut(&id);
+        match connection.map(|connection| connection.handle_step(stepped)) {
+            None => {}
+            Some(Ok(())) => self.shake_hands(id),
+            Some(Err(error)) => self.handshake_failed(id, &error),
+        }
+    }
+
+    fn hand_out_steps(&mut self) {
+        while let Some(id) = self.handshakes.next() {
+            let connection = self.connections.get_mut(&id);
+            if let Some(step) = connection.and_then(Connection::next_step) {
+                self.handshakes.hand_out(id, step);
             }
         }
+    }
+
+    fn handshake_failed(&mut self, id: ConnectionId, why: &io::Error) {
+        let connection = self.connections.get(&id);
+        if connection.is_some_and(|connection| connection.opened_for.is_some()) {
+            return self.connect_failed(id, why);
+        }
+        let line = format_args!("MSRP: TLS with a peer failed: {why}");
+        self.events.log_peer(at!(Notice), self.now, line);
+        self.lose(id);
     }
 
     /// A connection that we opened could not be established.

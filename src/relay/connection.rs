@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use socket2::SockRef;
 
 use super::timers::Timer;
-use super::tls;
+use super::tls::{self, Step, Stepped};
 use crate::msrp::{Event, Parser};
 use crate::msrp_control::{SessionId, Side};
 use crate::msrp_session::{LegId, READ_BLOCK_BYTES};
@@ -54,6 +54,37 @@ pub(super) enum ConnectionStage {
     },
 }
 
+/// How a connection is secured.
+pub(super) enum Security {
+    /// Not at all.
+    Clear,
+    /// By TLS.
+    Tls(Box<rustls::Connection>),
+    /// By TLS whose handshake has a step to be taken; `None`: a handshake thread has it.
+    Stepping(Option<Step>),
+}
+
+impl Security {
+    /// TLS, while it is here.
+    fn tls(&mut self) -> Option<&mut rustls::Connection> {
+        match self {
+            Security::Tls(tls) => Some(tls),
+            Security::Clear | Security::Stepping(_) => None,
+        }
+    }
+}
+
+/// How a handshake continues.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shaken {
+    /// With what the peer sends, or a handshake thread calculates.
+    Later,
+    /// With a step that a handshake thread has to take.
+    Step,
+    /// It is complete.
+    Done,
+}
+
 /// Destination of the events of the request or response being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
@@ -75,7 +106,7 @@ pub(super) enum Filled {
 
 pub(super) struct Connection {
     stream: TcpStream,
-    tls: Option<Box<rustls::Connection>>,
+    security: Security,
     parser: Parser,
     input: BytesMut,
     /// An event whose session may be opened by commands not carried out yet.
@@ -110,17 +141,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        stream: TcpStream,
-        tls: Option<rustls::Connection>,
-        stage: ConnectionStage,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, security: Security, stage: ConnectionStage) -> Self {
         // Responses and the last part of a chunk must not wait for more data. A socket that rejects
         // this option still works.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
-            tls: tls.map(Box::new),
+            security,
             parser: Parser::new(),
             input: BytesMut::new(),
             held: None,
@@ -147,13 +174,13 @@ impl Connection {
     }
 
     pub(super) fn is_secure(&self) -> bool {
-        self.tls.is_some()
+        !matches!(self.security, Security::Clear)
     }
 
     /// Whether the peer has presented the certificate of its session description.
     pub(super) fn shows(&self, fingerprint: Option<&Fingerprint>) -> bool {
-        match (fingerprint, &self.tls) {
-            (Some(fingerprint), Some(tls)) => tls::has_certificate(tls, fingerprint),
+        match (fingerprint, &self.security) {
+            (Some(fingerprint), Security::Tls(tls)) => tls::has_certificate(tls, fingerprint),
             _ => true,
         }
     }
@@ -170,37 +197,60 @@ impl Connection {
         }
     }
 
-    /// Continues the TLS handshake. `Ok(true)`: it is complete.
-    pub(super) fn shake_hands(&mut self) -> io::Result<bool> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(true);
+    /// Continues the TLS handshake as far as the socket allows.
+    pub(super) fn shake_hands(&mut self) -> io::Result<Shaken> {
+        let tls = match &mut self.security {
+            Security::Clear => return Ok(Shaken::Done),
+            Security::Stepping(Some(_)) => return Ok(Shaken::Step),
+            Security::Stepping(None) => return Ok(Shaken::Later),
+            Security::Tls(tls) => tls,
         };
-        loop {
-            if tls.wants_write() && self.writable {
-                self.writable = flush_tls(tls, &mut self.stream)?;
-            }
-            if !tls.is_handshaking() {
-                return Ok(true);
-            }
-            if !self.readable {
-                return Ok(false);
-            }
+        if tls.wants_write() && self.writable {
+            self.writable = flush_tls(tls, &mut self.stream)?;
+        }
+        if !tls.is_handshaking() {
+            // TLS may have read more than the handshake, which the socket does not signal.
+            self.readable = true;
+            return Ok(Shaken::Done);
+        }
+        while self.readable {
             match tls.read_tls(&mut self.stream) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    continue;
+                Ok(_) => {
+                    let security = std::mem::replace(&mut self.security, Security::Stepping(None));
+                    if let Security::Tls(tls) = security {
+                        self.security = Security::Stepping(Some(Step::Continue(tls)));
+                    }
+                    return Ok(Shaken::Step);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if let Err(error) = tls.process_new_packets() {
-                // The alert tells the peer why.
-                let _ = flush_tls(tls, &mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
-            }
         }
+        Ok(Shaken::Later)
+    }
+
+    /// The step for a handshake thread to take.
+    pub(super) fn next_step(&mut self) -> Option<Step> {
+        match &mut self.security {
+            Security::Stepping(step) => step.take(),
+            Security::Clear | Security::Tls(_) => None,
+        }
+    }
+
+    /// A handshake thread has taken the step.
+    pub(super) fn handle_step(&mut self, stepped: Stepped) -> io::Result<()> {
+        if let Some(tls) = stepped.tls {
+            self.security = Security::Tls(tls);
+        }
+        stepped.result.map_err(|error| {
+            // The alert tells the peer why.
+            if let Some(tls) = self.security.tls() {
+                let _ = flush_tls(tls, &mut self.stream);
+            }
+            io::Error::new(ErrorKind::InvalidData, error)
+        })
     }
 
     /// Reads into `block`, which [`stow`](Self::stow) takes back when its events have been handled:
@@ -212,7 +262,7 @@ impl Connection {
         block.reserve(READ_BLOCK_BYTES.max(left));
         block.extend_from_slice(&self.input);
         self.input = std::mem::take(block);
-        if self.tls.is_some() {
+        if self.is_secure() {
             return self.fill_tls(left);
         }
         let room = self.input.spare_capacity_mut();
@@ -242,7 +292,7 @@ impl Connection {
 
     /// Records are short, so several of them fill one block.
     fn fill_tls(&mut self, left: usize) -> io::Result<Filled> {
-        let Some(tls) = &mut self.tls else {
+        let Some(tls) = self.security.tls() else {
             return Ok(Filled::Nothing);
         };
         let full = left.max(READ_BLOCK_BYTES);
@@ -333,12 +383,12 @@ impl Connection {
 
     /// Whether TLS still holds data that was accepted for writing.
     pub(super) fn has_ciphertext(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+        matches!(&self.security, Security::Tls(tls) if tls.wants_write())
     }
 
     /// Writes data that TLS has ready.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls
+        if let Some(tls) = self.security.tls()
             && self.writable
         {
             self.writable = flush_tls(tls, &mut self.stream)?;
@@ -350,7 +400,7 @@ impl Connection {
     /// writable; TLS may take less without being full.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        let written = match &mut self.tls {
+        let written = match self.security.tls() {
             None => loop {
                 match (&self.stream).write_vectored(slices) {
                     Ok(written) => break written,
@@ -412,7 +462,7 @@ impl Connection {
 
     /// Closes our direction: the peer reads everything that was written, then the end.
     pub(super) fn shut(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
+        if let Some(tls) = self.security.tls() {
             tls.send_close_notify();
             flush_tls(tls, &mut self.stream)?;
         }

@@ -14,8 +14,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::accepting::{ACCEPT_PAUSE, Accepted, Acceptor};
 use super::budget::Budget;
-use super::connection::{Connection, ConnectionStage};
+use super::connection::{Connection, ConnectionStage, Security};
 use super::events::EventSender;
+use super::handshakes::Handshakes;
 use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
 use super::outage::Outage;
@@ -37,6 +38,8 @@ pub(super) const WAKER: Token = Token(0);
 const EVENTS: usize = 1024;
 /// Connections accepted at once, so that established ones get their turn.
 const ACCEPTS: usize = 64;
+/// Inputs handled at once, for the same reason.
+const INPUTS_AT_ONCE: usize = 64;
 /// Passes over the run queue before the sockets are polled again.
 const ROUNDS: usize = 2;
 
@@ -47,6 +50,7 @@ pub(super) struct Core {
     pub(super) backlog: VecDeque<Input>,
     pub(super) acceptor: Acceptor,
     pub(super) tls: Option<Tls>,
+    pub(super) handshakes: Handshakes,
     pub(super) limits: RelayLimits,
     pub(super) sessions: IdMap<SessionId, RelaySession>,
     /// Ends by the session-id of our URI.
@@ -187,13 +191,17 @@ impl Core {
 
     pub(super) fn take_inputs(&mut self) {
         self.inputs.rearm();
-        loop {
+        for _ in 0..INPUTS_AT_ONCE {
             let input = match self.backlog.pop_front() {
                 Some(input) => Some(input),
                 None => self.inputs.next(),
             };
-            let Some(input) = input else { break };
+            let Some(input) = input else { return };
             self.guard(|core| core.handle_input(input));
+        }
+        // The thread must not fall asleep over what may be left.
+        if let Some(input) = self.inputs.next() {
+            self.backlog.push_back(input);
         }
     }
 
@@ -257,10 +265,10 @@ impl Core {
             self.events.log_peer(at!(Notice), self.now, line);
             self.lose(oldest);
         }
-        let tls = match (transport, &self.tls) {
-            (Transport::Tcp, _) => None,
+        let security = match (transport, &self.tls) {
+            (Transport::Tcp, _) => Security::Clear,
             (Transport::Tls, Some(tls)) => match tls.accept() {
-                Ok(tls) => Some(tls),
+                Ok(tls) => Security::Tls(Box::new(tls)),
                 Err(error) => {
                     let line = format_args!("MSRP: no TLS for a connection: {error}");
                     return self.events.log_peer(at!(Notice), self.now, line);
@@ -269,12 +277,12 @@ impl Core {
             // `Listeners::bind` has checked that there is a certificate.
             (Transport::Tls, None) => return,
         };
-        let stage = match tls {
-            Some(_) => ConnectionStage::Handshake,
-            None => ConnectionStage::Open,
+        let stage = match transport {
+            Transport::Tls => ConnectionStage::Handshake,
+            Transport::Tcp => ConnectionStage::Open,
         };
         let deadline = self.now + self.limits.unbound;
-        let connection = Connection::new(stream, tls, stage);
+        let connection = Connection::new(stream, security, stage);
         if let Some(id) = self.keep(connection, deadline) {
             self.acceptor.unbound.insert(id, peer);
         }
@@ -305,6 +313,7 @@ impl Core {
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let mut connection = self.connections.remove(&id)?;
         self.timers.disarm(&mut connection.timer);
+        self.handshakes.forget(id);
         Some(connection)
     }
 

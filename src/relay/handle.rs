@@ -16,6 +16,7 @@ use super::budget::Budget;
 use super::core::{Core, WAKER};
 use super::error::RelayError;
 use super::events::{EventReceiver, RelayEvent, event_queue};
+use super::handshakes::Handshakes;
 use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputSender, input_queue};
 use super::listeners::Listeners;
@@ -25,7 +26,7 @@ use super::settings::{RelaySettings, RelayStore, TlsFiles};
 use super::spool::{ContentStore, Folder, Spool};
 use super::timers::Timers;
 use super::tls::Tls;
-use crate::msrp_control::{RelayCommand, SessionId};
+use crate::msrp_control::{RelayCommand, RelayOrder, SessionId};
 use crate::names::{Found, NameThread};
 use crate::threads;
 
@@ -130,6 +131,7 @@ impl Relay {
             acceptor,
             budget: Budget::new(&limits),
             tls: listeners.tls,
+            handshakes: Handshakes::start(&inputs)?,
             sessions: IdMap::default(),
             uris: HashMap::new(),
             fallen: IdSet::default(),
@@ -176,6 +178,23 @@ impl Relay {
     /// Passes on a command, in order. Never blocks.
     pub fn command(&mut self, session: SessionId, command: RelayCommand) {
         self.inputs.send(Input::Command(session, command));
+    }
+
+    /// Passes on these orders, in order, and wakes the relay once for all of them. False: there
+    /// were none.
+    pub fn carry_out(&mut self, orders: impl IntoIterator<Item = RelayOrder>) -> bool {
+        let mut were_some = false;
+        for order in orders {
+            were_some = true;
+            self.inputs.queue(match order {
+                RelayOrder::Command(session, command) => Input::Command(session, command),
+                RelayOrder::Forget(session) => Input::Forget(session),
+            });
+        }
+        if were_some {
+            self.inputs.wake();
+        }
+        were_some
     }
 
     /// Frees all of a session, without further events.

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use mio::Waker;
 
 use super::error::RelayError;
-use super::tls::Tls;
+#[cfg(test)]
+use super::tls::Step;
+use super::tls::{Stepped, Tls};
 use crate::msrp_control::{RelayCommand, SessionId, Side};
+use crate::msrp_session::ConnectionId;
 
 #[derive(Debug)]
 pub(super) enum Input {
@@ -20,12 +23,17 @@ pub(super) enum Input {
     Spool(SessionId, SpoolDone),
     /// The addresses of a host that an end of a session is to connect to; empty if it has none.
     Resolved(SessionId, Side, Vec<SocketAddr>),
+    /// A step of a connection's TLS handshake has been taken.
+    Handshake(ConnectionId, Stepped),
     /// Another certificate, for connections from now on; or why it cannot be used.
     Certificate(Result<Box<Tls>, RelayError>),
     Stop,
     /// For tests: an internal error, while working for a session or for none.
     #[cfg(test)]
     Panic(Option<SessionId>),
+    /// For tests: a step of no connection.
+    #[cfg(test)]
+    Slow(Step),
     /// For tests: how many deadlines are armed.
     #[cfg(test)]
     Timers(Sender<usize>),
@@ -85,9 +93,19 @@ pub(super) fn input_queue(waker: Waker) -> (InputSender, InputReceiver) {
 
 impl InputSender {
     pub(super) fn send(&self, input: Input) {
+        self.queue(input);
+        self.wake();
+    }
+
+    /// Without waking the thread: [`wake`](Self::wake) follows.
+    pub(super) fn queue(&self, input: Input) {
         // Without a receiver the relay has ended.
-        let sent = self.sender.send(input).is_ok();
-        if sent && !self.awake.swap(true, Ordering::AcqRel) {
+        let _ = self.sender.send(input);
+    }
+
+    /// Wakes the thread for what has been queued.
+    pub(super) fn wake(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
             // This fails only for lack of kernel memory; the next input tries again.
             if self.waker.wake().is_err() {
                 self.awake.store(false, Ordering::Release);

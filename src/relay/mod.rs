@@ -8,6 +8,7 @@
 //! ```text
 //!  main thread --RelayCommand--> cpm-relay: sockets, TLS --write, read--> cpm-spool: files
 //!       ^                            |  ^                --host name----> cpm-names: addresses
+//!       |                            |  |                ----TLS steps---> cpm-handshake
 //!       +-------- RelayEvent --------+  +------------ results ---------------+
 //! ```
 //!
@@ -24,7 +25,7 @@
 //! | `budget`, `limits` | memory and spool of all sessions; the limits of each |
 //! | `holding` | originators that are held back |
 //! | `connection`, `session` | the state of one connection, of one session |
-//! | `tls` | certificates and fingerprints |
+//! | `tls`, `handshakes` | certificates and fingerprints; the threads that calculate handshakes |
 //! | `spool`, [`names`](crate::names) | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and counters to read |
 //! | `storing` | content that goes to the store, and comes from it |
@@ -49,6 +50,7 @@ mod core;
 mod error;
 mod events;
 mod handle;
+mod handshakes;
 mod holding;
 mod id_map;
 mod input;

@@ -1,12 +1,16 @@
 //! Internal errors, which no peer can cause. The behaviour of peers is tested in `tests/relay`.
 
-use std::net::TcpListener;
-use std::sync::mpsc;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::input::Input;
+use super::tls::Step;
 use super::*;
 use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
@@ -150,5 +154,91 @@ fn deadlines_go_with_what_they_are_for() {
         std::thread::yield_now();
     }
     assert_eq!(timers(&relay), 0);
+    relay.stop(Duration::from_secs(10));
+}
+
+/// Answered at once, for there is no such session.
+fn ask(wire: &mut (impl Read + Write), scheme: &str) -> String {
+    let request = format!(
+        "MSRP a786hjs2 SEND\r\nTo-Path: {scheme}://192.0.2.1:2855/nobody;tcp\r\n\
+         From-Path: {scheme}://192.0.2.2:2855/peer;tcp\r\nMessage-ID: 1\r\n\
+         Byte-Range: 1-0/0\r\n-------a786hjs2$\r\n"
+    );
+    wire.write_all(request.as_bytes()).unwrap();
+    let mut answer = vec![0; 20];
+    wire.read_exact(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+const NO_SUCH_SESSION: &str = "MSRP a786hjs2 481 ";
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).unwrap();
+    stream
+}
+
+#[test]
+fn whoever_needs_no_handshake_waits_for_none() {
+    let folder = std::env::temp_dir().join(format!("cpm-relay-slow-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles {
+        certificate: folder.join("certificate.pem"),
+        private_key: folder.join("key.pem"),
+        ca: None,
+    };
+    std::fs::write(&files.certificate, own.cert.pem()).unwrap();
+    std::fs::write(&files.private_key, own.signing_key.serialize_pem()).unwrap();
+    let listen = |transport| Listen {
+        transport,
+        address: ([127, 0, 0, 1], 0).into(),
+    };
+    let settings = RelaySettings {
+        listen: vec![listen(Transport::Tcp), listen(Transport::Tls)],
+        tls: Some(files),
+        ..RelaySettings::default()
+    };
+    let listeners = Listeners::bind(&settings).unwrap();
+    let addresses = listeners.addresses();
+    let relay = Relay::start(settings, listeners).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // All threads are busy, and others wait for them.
+    let slow: Vec<mpsc::Sender<()>> = (0..8)
+        .map(|_| {
+            let (end, until) = mpsc::channel();
+            relay.inputs.send(Input::Slow(Step::Slow(until)));
+            end
+        })
+        .collect();
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut secure = rustls::StreamOwned::new(tls, connect(addresses[1]));
+    let (shaken, hands) = mpsc::channel();
+    let peer = thread::spawn(move || {
+        let answer = ask(&mut secure, "msrps");
+        shaken.send(()).unwrap();
+        answer
+    });
+    while relay.totals().connections == 0 {
+        thread::yield_now();
+    }
+    for _ in 0..3 {
+        let answer = ask(&mut connect(addresses[0]), "msrp");
+        assert!(answer.starts_with(NO_SUCH_SESSION), "{answer}");
+    }
+    assert!(hands.try_recv().is_err(), "no thread has been free");
+    drop(slow);
+    let answer = peer.join().unwrap();
+    assert!(answer.starts_with(NO_SUCH_SESSION), "{answer}");
     relay.stop(Duration::from_secs(10));
 }

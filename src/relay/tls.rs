@@ -5,15 +5,17 @@
 //! peer that we connect to needs a certificate for its host name from a trusted authority; a peer
 //! that connects to us is identified only by the session's unguessable URI.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring as provider};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
     Error, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
@@ -39,8 +41,77 @@ pub(super) struct Tls {
 
 #[derive(Debug)]
 struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    /// Our own certificate, without those of its issuers.
+    certificate: CertificateDer<'static>,
+    /// What is presented to peers. Its key has been read and checked, once for all connections.
+    presented: Arc<SingleCertAndKey>,
+}
+
+/// What the TLS of a connection that we open begins with.
+pub(super) struct Beginning {
+    tls: Tls,
+    host: String,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Beginning {
+    fn connect(self) -> Result<rustls::Connection, Error> {
+        self.tls.connect(&self.host, self.fingerprint.as_ref())
+    }
+}
+
+/// What a handshake thread calculates.
+pub(super) enum Step {
+    /// The first message of a connection that we open.
+    Begin(Beginning),
+    /// The answer to what the peer has sent.
+    Continue(Box<rustls::Connection>),
+    /// For tests: one that takes until this is dropped.
+    #[cfg(test)]
+    Slow(std::sync::mpsc::Receiver<()>),
+}
+
+/// A step's result.
+pub(super) struct Stepped {
+    /// The TLS state, if there is one: its alert tells the peer what has failed.
+    pub(super) tls: Option<Box<rustls::Connection>>,
+    pub(super) result: Result<(), Error>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Step")
+    }
+}
+
+impl fmt::Debug for Stepped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stepped")
+            .field("result", &self.result)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Step {
+    /// Calculates it, which takes up to some milliseconds.
+    pub(super) fn take(self) -> Stepped {
+        let (tls, result) = match self {
+            Step::Begin(beginning) => match beginning.connect() {
+                Ok(tls) => (Some(Box::new(tls)), Ok(())),
+                Err(error) => (None, Err(error)),
+            },
+            Step::Continue(mut tls) => {
+                let result = tls.process_new_packets().map(drop);
+                (Some(tls), result)
+            }
+            #[cfg(test)]
+            Step::Slow(until) => {
+                let _ = until.recv();
+                (None, Ok(()))
+            }
+        };
+        Stepped { tls, result }
+    }
 }
 
 impl TlsFiles {
@@ -58,7 +129,10 @@ impl Tls {
     /// Reads the files. Without files, we can be a client to peers that request no certificate.
     pub(super) fn load(files: Option<&TlsFiles>) -> Result<Self, RelayError> {
         let provider = Arc::new(provider::default_provider());
-        let identity = files.map(Identity::load).transpose()?.map(Arc::new);
+        let identity = files
+            .map(|files| Identity::load(&provider, files))
+            .transpose()?;
+        let identity = identity.map(Arc::new);
         let server = match (&identity, files) {
             (Some(identity), Some(files)) => {
                 Some(Arc::new(identity.server_config(&provider, files)?))
@@ -88,7 +162,7 @@ impl Tls {
 
     /// SHA-256 of our certificate.
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
-        let certificate = self.identity.as_ref()?.chain.first()?;
+        let certificate = &self.identity.as_ref()?.certificate;
         let hash = "sha-256";
         Some(Fingerprint {
             hash: hash.to_owned(),
@@ -105,8 +179,16 @@ impl Tls {
         Ok(connection.into())
     }
 
-    /// For a connection that we open.
-    pub(super) fn connect(
+    /// For a connection that we open to this host.
+    pub(super) fn begin(&self, host: &str, fingerprint: Option<&Fingerprint>) -> Beginning {
+        Beginning {
+            tls: self.clone(),
+            host: host.to_owned(),
+            fingerprint: fingerprint.cloned(),
+        }
+    }
+
+    fn connect(
         &self,
         host: &str,
         fingerprint: Option<&Fingerprint>,
@@ -131,7 +213,7 @@ impl Tls {
             .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             Some(identity) => {
-                builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?
+                builder.with_client_cert_resolver(Arc::clone(&identity.presented) as _)
             }
             None => builder.with_no_client_auth(),
         };
@@ -171,11 +253,21 @@ fn digest(hash: &str, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 }
 
 impl Identity {
-    fn load(files: &TlsFiles) -> Result<Self, RelayError> {
+    fn load(provider: &CryptoProvider, files: &TlsFiles) -> Result<Self, RelayError> {
         let chain = trust::read_certificates("certificate", &files.certificate);
         let chain = chain.map_err(RelayError::Trust)?;
         let key = trust::read_private_key(&files.private_key).map_err(RelayError::Trust)?;
-        Ok(Self { chain, key })
+        let presented = CertifiedKey::from_der(chain, key, provider);
+        let presented = presented.map_err(|cause| unusable(files, cause))?;
+        let certificate = presented.end_entity_cert();
+        let certificate = certificate
+            .map_err(|cause| unusable(files, cause))?
+            .clone()
+            .into_owned();
+        Ok(Self {
+            certificate,
+            presented: Arc::new(presented.into()),
+        })
     }
 
     fn server_config(
@@ -186,19 +278,24 @@ impl Identity {
         let any_client = AnyClient {
             algorithms: provider.signature_verification_algorithms,
         };
-        let config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_safe_default_protocol_versions()
-            .map(|builder| builder.with_client_cert_verifier(Arc::new(any_client)))
-            .and_then(|builder| builder.with_single_cert(self.chain.clone(), self.key.clone_key()));
-        let mut config = config.map_err(|cause| RelayError::Identity {
-            certificate: files.certificate.clone(),
-            private_key: files.private_key.clone(),
-            cause,
-        })?;
+            .map_err(|cause| unusable(files, cause))?;
+        let mut config = builder
+            .with_client_cert_verifier(Arc::new(any_client))
+            .with_cert_resolver(Arc::clone(&self.presented) as _);
         // A session is one connection, and each must present the certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
+    }
+}
+
+fn unusable(files: &TlsFiles, cause: Error) -> RelayError {
+    RelayError::Identity {
+        certificate: files.certificate.clone(),
+        private_key: files.private_key.clone(),
+        cause,
     }
 }
 

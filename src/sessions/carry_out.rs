@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::dispatch::{RelayOrder, Sessions};
+use super::dispatch::Sessions;
 use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionHost};
 use super::schedule::Wake;
@@ -15,6 +15,7 @@ use crate::controlling::{
     AboutRequest, Fate, LegCorrelation, Mode, OutgoingRequest, RETRY_AFTER_S,
 };
 use crate::log::at;
+use crate::msrp_control::RelayOrder;
 use crate::operator::Event;
 use crate::shared::{MessageText, RecipientState};
 use crate::sip::{HeaderBlock, StatusCode};

@@ -13,12 +13,12 @@ use super::report::{self, Question, RelayView};
 use super::schedule::Schedule;
 use super::stored::Stored;
 use crate::controlling::large_message_mode::{
-    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
-    Side, TransactionKey, requests_for_stray_answer,
+    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, Session, SessionId, Side,
+    TransactionKey, requests_for_stray_answer,
 };
 use crate::controlling::{ControllingFunction, Counter, Mode, fill_random};
 use crate::log::at;
-use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{MsrpEvent, RelayOrder};
 use crate::shared::NoSpace;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
@@ -50,15 +50,6 @@ pub struct Sessions {
     pub(super) at_work: Option<SessionId>,
     /// The proxy is about to end: what the store has stays there.
     pub(super) is_ending: bool,
-}
-
-/// A task for the relay.
-#[derive(Debug)]
-pub enum RelayOrder {
-    /// A command for a session.
-    Command(SessionId, RelayCommand),
-    /// The session has ended: the relay keeps nothing of it.
-    Forget(SessionId),
 }
 
 impl Sessions {

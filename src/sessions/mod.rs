@@ -4,7 +4,8 @@
 //! One process has all sessions, and one of its threads calls the proxy. Workers pass on requests
 //! and responses of sessions; [`Sessions`] finds the state machine concerned
 //! ([`Session`](crate::controlling::large_message_mode::Session)), and carries out its actions: in
-//! the proxy's transaction layer through [`SessionHost`], in the relay through [`RelayOrder`]s.
+//! the proxy's transaction layer through [`SessionHost`], in the relay through
+//! [`RelayOrder`](crate::msrp_control::RelayOrder)s.
 //!
 //! ```text
 //!  workers --INVITE, ACK, BYE, replies...--> Sessions --handle_*--> Session
@@ -36,7 +37,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use dispatch::{RelayOrder, Sessions};
+pub use dispatch::Sessions;
 pub use host::{Invited, SessionHost};
 pub use report::{Question, RelayView};
 pub use schedule::Wake;

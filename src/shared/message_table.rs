@@ -390,6 +390,17 @@ impl MessageTable {
         }
     }
 
+    /// The link to the sender of a message, which was not known when it was recorded.
+    pub fn set_sender(&self, message: MessageNumber, sender: Link) {
+        if self.is_message(message.number) {
+            let record = self.message_words(message.number);
+            if record[0].load(Acquire) == message.number {
+                let recipients = record[RECIPIENTS].load(Relaxed) & u64::from(u32::MAX);
+                record[RECIPIENTS].store(u64::from(sender.bits()) << 32 | recipients, Relaxed);
+            }
+        }
+    }
+
     /// The Message-ID of a message.
     pub fn message_id(&self, message: MessageNumber) -> Option<Vec<u8>> {
         let (mut texts, _) = self.read_message(message.number)?;

@@ -12,12 +12,14 @@ use serde_json::Value;
 
 use crate::guarded::Guarded;
 use crate::outcome::or_fail;
-use crate::way::PATIENCE;
 
 const BINARY: &str = "prometheus";
 
 /// Logged once it answers queries.
 const READY: &str = "Server is ready to receive web requests";
+
+/// How long it may take to start, and to scrape what an expression needs, on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A running server. It is killed when the test ends.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let log = folder.join("prometheus.log");
         let guarded = Guarded::start(&mut command, None, &log, None)?;
-        if !guarded.log().wait_for(READY, PATIENCE) {
+        if !guarded.log().wait_for(READY, LONG) {
             return Err(io::Error::other(guarded.log().text()));
         }
         Ok(Self { guarded, port })
@@ -54,7 +56,7 @@ impl Prometheus {
     /// Waits until an expression has a value, and returns its values.
     #[track_caller]
     pub fn expect(&self, expression: &str) -> Vec<f64> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONG;
         loop {
             let values = or_fail(expression, self.query(expression));
             if !values.is_empty() {
@@ -76,7 +78,7 @@ impl Prometheus {
             .map(|byte| format!("%{byte:02X}"))
             .collect();
         let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
-        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_read_timeout(Some(LONG))?;
         // Of HTTP/1.0, so that the answer is in one piece.
         write!(
             connection,

@@ -286,6 +286,53 @@ fn a_passive_leg_with_tls_that_reads_late() {
     bench.assert_empty();
 }
 
+/// Peers that all connect at once, some of whom leave in the middle of their handshake, while a
+/// message is on its way.
+#[test]
+fn a_crowd_of_handshakes_beside_a_transfer() {
+    const CROWD: usize = 120;
+    let files = Files::new("crowd");
+    let own = Certificate::new("relay.example");
+    let limits = RelayLimits {
+        max_unbound_per_source: 0,
+        ..RelayLimits::default()
+    };
+    let mut bench = Bench::with_tls(limits, Some(files.of(&own, None)));
+    let address = bench.addresses[1];
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|number| {
+            std::thread::spawn(move || {
+                if number % 4 == 0 {
+                    // The beginning of a record, and no more.
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    stream.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+                    return "nothing".to_owned();
+                }
+                let (mut peer, _) = client(address, None);
+                let name = |name| format!("msrps://127.0.0.1:9/{name};tcp");
+                peer.write(&empty_send(&name("nobody"), &name("peer")));
+                peer.read().unwrap().code().to_owned()
+            })
+        })
+        .collect();
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let leg = bench.leg(session, 0, |mut peer| peer.receive());
+    bench.command(session, RelayCommand::NoMoreLegs);
+    let whole = content(2_000_000, 3);
+    send(&mut sender, &end, &whole, 100_000);
+    expect_ok(&mut sender, 20);
+    assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
+    assert!(leg.join().unwrap().content == whole);
+    for (number, peer) in crowd.into_iter().enumerate() {
+        let expected = if number % 4 == 0 { "nothing" } else { "481" };
+        assert_eq!(peer.join().unwrap(), expected);
+    }
+    bench.end_session(session, 1);
+    drop(sender);
+    bench.assert_empty();
+}
+
 #[test]
 fn what_cannot_work_is_said_in_one_line() {
     let files = Files::new("wrong");

@@ -13,7 +13,9 @@ use cpm::msrp::{MsrpUri, Path};
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
 use cpm::msrp_session::DeliveryState;
-use cpm::relay::{Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals};
+use cpm::relay::{
+    Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, TlsFiles,
+};
 use cpm::sdp::{Role, Transport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_linger;
@@ -25,7 +27,7 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const BLOCK_BYTES: usize = 64 * 1024;
 /// The threads of cpm's relay. This program has such a name itself.
-const RELAY: &[&str] = &["cpm-relay", "cpm-spool", "cpm-resolver"];
+const RELAY: &[&str] = &["cpm-relay", "cpm-spool", "cpm-names", "cpm-handshake"];
 /// The thread of [`bare_msrp`].
 const BARE_MSRP: &[&str] = &["bare-msrp"];
 
@@ -148,6 +150,7 @@ fn duration(time: rustix::time::Timespec) -> Duration {
 pub(super) struct Cpm {
     relay: Relay,
     address: SocketAddr,
+    secure_address: Option<SocketAddr>,
     sessions: u32,
     /// Recipients that never read.
     pub(super) stalled: usize,
@@ -163,25 +166,57 @@ pub(super) struct SetUp {
     not_reading: Vec<TcpStream>,
 }
 
+impl SetUp {
+    /// The two ends of a message whose content the caller writes and reads: its head is written.
+    pub(super) fn begun(mut self) -> (SessionId, TcpStream, TcpStream) {
+        let whole = message(&self.to, &self.from, b"");
+        let end = whole.windows(4).position(|four| four == b"\r\n\r\n");
+        let head = &whole[..end.expect("it has a head") + 4];
+        // Its size is not known yet.
+        let head = String::from_utf8_lossy(head).replace("1-0/0", "1-*/*");
+        self.sender.write_all(head.as_bytes()).expect("a reader");
+        let recipient = self.reading.pop().expect("a recipient");
+        (self.session, self.sender, recipient)
+    }
+}
+
 impl Cpm {
     pub(super) fn start(limits: RelayLimits) -> Self {
+        Self::start_with(limits, None)
+    }
+
+    /// With a listener for TLS too, if there is a certificate.
+    pub(super) fn start_with(limits: RelayLimits, tls: Option<TlsFiles>) -> Self {
+        let listen = |transport| Listen {
+            transport,
+            address: (HOST, 0).into(),
+        };
+        let secure = tls.as_ref().map(|_| listen(Transport::Tls));
         let settings = RelaySettings {
-            listen: vec![Listen {
-                transport: Transport::Tcp,
-                address: (HOST, 0).into(),
-            }],
+            listen: [Some(listen(Transport::Tcp)), secure]
+                .into_iter()
+                .flatten()
+                .collect(),
             limits,
+            tls,
             ..RelaySettings::default()
         };
         let listeners = Listeners::bind(&settings).expect("a free port");
-        let address = listeners.addresses()[0];
+        let addresses = listeners.addresses();
+        let (address, secure_address) = (addresses[0], addresses.get(1).copied());
         let relay = Relay::start(settings, listeners).expect("threads are to be had");
         Self {
             relay,
             address,
+            secure_address,
             sessions: 0,
             stalled: 0,
         }
+    }
+
+    /// Where it expects TLS.
+    pub(super) fn secure_address(&self) -> SocketAddr {
+        self.secure_address.expect("it has a certificate")
     }
 
     pub(super) fn totals(&self) -> RelayTotals {
@@ -285,20 +320,23 @@ impl Cpm {
         let cpu = cpu_of(RELAY) - before;
         let streams = sink.wait();
         let sender = writer.join().expect("the sender does not fail");
-        self.relay
-            .command(set_up.session, RelayCommand::CloseOriginator);
-        for number in 0..all {
+        self.close(set_up.session, all, (sender, streams, set_up.not_reading));
+        Taken { cpu, elapsed }
+    }
+
+    /// Ends a session with this many legs, and drops what its peers had.
+    pub(super) fn close<T>(&mut self, session: SessionId, legs: u32, peers: T) {
+        self.relay.command(session, RelayCommand::CloseOriginator);
+        for number in 0..legs {
             let number = LegNumber(number);
-            self.relay
-                .command(set_up.session, RelayCommand::CloseLeg(number));
+            self.relay.command(session, RelayCommand::CloseLeg(number));
         }
-        self.relay.forget(set_up.session);
-        drop((sender, streams, set_up.not_reading));
+        self.relay.forget(session);
+        drop(peers);
         while self.relay.totals() != RelayTotals::default() {
             while self.relay.poll_event().is_some() {}
             thread::sleep(Duration::from_millis(1));
         }
-        Taken { cpu, elapsed }
     }
 
     fn wait(&mut self, until: impl FnMut(&MsrpEvent) -> bool) {

@@ -11,6 +11,7 @@
 //! good part of the cost of a short message to one recipient. The cost of the peers is not counted.
 
 mod contestant;
+pub mod handshakes;
 mod one_to_one;
 mod sink;
 

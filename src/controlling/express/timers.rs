@@ -32,7 +32,21 @@ impl Default for Timers {
     }
 }
 
+/// The shortest T1 of the lane: with less, timer E would fire at each sweep.
+const MIN_T1_MS: u32 = 100;
+
 impl Timers {
+    /// The same within the bounds of the lane: T1 is at least 100 ms, and T2 at least T1, whatever
+    /// the proxy is configured with.
+    pub fn bounded(self) -> Self {
+        let t1_ms = self.t1_ms.max(MIN_T1_MS);
+        Timers {
+            t1_ms,
+            t2_ms: self.t2_ms.max(t1_ms),
+            ..self
+        }
+    }
+
     /// The time until the first of them fires.
     pub(super) fn first_ms(&self) -> u64 {
         u64::from(self.t1_ms.min(self.f_ms))
@@ -222,6 +236,29 @@ mod tests {
         let next = progress.fired(20_000, false, &timers).unwrap();
         assert_eq!(next.due_ms(), Some(23_500));
         assert_eq!(progress.fired(32_000, false, &timers), None);
+    }
+
+    #[test]
+    fn timers_without_length_do_not_send_a_copy_at_each_sweep() {
+        let none = Timers {
+            t1_ms: 0,
+            t2_ms: 0,
+            f_ms: 1_000,
+        };
+        let timers = none.bounded();
+        assert_eq!(timers.bounded(), timers);
+        assert_eq!(Timers::default().bounded(), Timers::default());
+        let mut progress = Progress::sent(0, &timers);
+        let again: Vec<u64> = (0..1_000)
+            .filter(|&now_ms| {
+                let is_due = progress.due_ms().is_some_and(|due_ms| due_ms <= now_ms);
+                if is_due {
+                    progress = progress.fired(now_ms, false, &timers).unwrap();
+                }
+                is_due
+            })
+            .collect();
+        assert_eq!(again, [100, 200, 300, 400, 500, 600, 700, 800, 900]);
     }
 
     #[test]

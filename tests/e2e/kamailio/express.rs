@@ -81,6 +81,38 @@ fn whatever_would_miss_copies_closes_the_lane() {
             sees: "",
         },
         Closing {
+            name: "corex",
+            why: "a module changes or watches what is sent",
+            routes: "event_route[network:msg] { return; }",
+            config: |config| config.load("corex").set_number("corex", "nio_intercept", 1),
+            sees: "",
+        },
+        Closing {
+            name: "dialog",
+            why: "a module changes or watches what is sent",
+            routes: "",
+            config: |config| {
+                config
+                    .load("rr")
+                    .load("dialog")
+                    .set_number("dialog", "track_cseq_updates", 1)
+            },
+            sees: "",
+        },
+        Closing {
+            name: "cfgt",
+            why: "a module changes or watches what is sent",
+            routes: "",
+            config: |config| {
+                config.load("cfgt").set("cfgt", "basedir", "@FOLDER@").set(
+                    "cfgt",
+                    "callid_prefix",
+                    "NOBODY%",
+                )
+            },
+            sees: "",
+        },
+        Closing {
             name: "event_callback",
             why: "tm has an event_callback",
             routes: "",

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::thread;
+use std::time::Instant;
 
 use cpm_testbed::{
     Bench, Browser, Conduct, MsrpRequest, Plan, Product, ProxyConfig, cpm_message, to, values,
@@ -315,6 +316,15 @@ fn ten_thousand_messages_are_pages_of_a_list() {
     assert_eq!(browser.complaints(), "");
     drop(browser);
     // The command has the same bounds: the newest ones, and nothing of what is no longer recorded.
+    let begin = Instant::now();
+    assert_eq!(
+        values(&proxy.rpc("cpm.messages state=failed"), "state").count(),
+        0
+    );
+    println!(
+        "{RECORDED} messages are looked through in {:?}",
+        begin.elapsed()
+    );
     let list = proxy.rpc("cpm.messages skip=9990");
     assert_eq!(values(&list, "call_id").count(), 10, "{list}");
     let oldest = oldest.flatten().expect("it has one");

@@ -39,6 +39,9 @@ fn send(bench: &Bench, proxy: &Proxy) -> Request {
     let call_id = request.header("Call-ID").unwrap_or_default();
     let words = format!("{{\"call_id\":\"{call_id}\"}}");
     expect_log_lines(proxy, &words, RECIPIENTS);
+    // Nor is there one for each thing that a message lacks, such as a session.
+    let log = proxy.log();
+    assert!(!log.contains("WARNING"), "{log}");
     request
 }
 

@@ -32,8 +32,13 @@ impl Session {
         }
     }
 
-    /// The first 2xx answers the originator (9.1.2-200). False: it cannot.
-    pub(super) fn answer_originator(&mut self, now: Instant, first: &SessionDescription) -> bool {
+    /// The first 2xx answers the originator (9.1.2-200). False: it cannot. `None`: all recipients
+    /// are away, and the message is taken for them (readings N74).
+    pub(super) fn answer_originator(
+        &mut self,
+        now: Instant,
+        first: Option<&SessionDescription>,
+    ) -> bool {
         let limit = self.settings.policy.max_message_bytes;
         let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
             return false;
@@ -84,6 +89,7 @@ impl Session {
         self.answer = Some(answer);
         self.reply_to_invite(StatusCode::OK, headers, body);
         self.stage = Stage::Answered;
+        self.tell_of_deferred();
         self.ack_deadline = Some(now + ACK_TIMEOUT);
         self.stay(now + self.settings.policy.ack_wait.min(ACK_TIMEOUT));
         true
