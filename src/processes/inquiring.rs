@@ -76,8 +76,8 @@ pub(super) fn go_on(
                 },
             });
             let taken = room.borrow_mut().take(waiting, proxy.now_ms());
-            if let Err(waiting) = taken {
-                late::fail(&waiting, "too many requests are waiting", service, proxy);
+            if let Err((waiting, why)) = taken {
+                late::fail(&waiting, why, service, proxy);
             }
         }
         Located::Nowhere => fail(&inquired, 404, proxy),
