@@ -172,7 +172,7 @@ impl Service {
         }
         let records = control.settings().imdn_records;
         if records > 0 {
-            let words = share(proxy, SenderTable::words(records), "imdn_records")?;
+            let words = share_filled(proxy, SenderTable::words(records), "imdn_records")?;
             let senders = match control.shares_store() {
                 true => {
                     SenderTable::with_key(words, &control.ids().derived("senders"), monotonic_s)
@@ -183,11 +183,11 @@ impl Service {
         }
         let requests = control.settings().request_records;
         if requests > 0 {
-            let words = share(proxy, RequestTable::words(requests), "request_records")?;
+            let words = share_filled(proxy, RequestTable::words(requests), "request_records")?;
             control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
         }
         let records = control.settings().message_records;
-        let words = share(proxy, MessageTable::words(records), "message_records")?;
+        let words = share_filled(proxy, MessageTable::words(records), "message_records")?;
         control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
         let (lock, content_bytes) = take_over(&control, runs_as, &notice)?;
         if control.keeps_messages() {
@@ -474,12 +474,29 @@ fn take_over(
 
 static NONE: AtomicU64 = AtomicU64::new(0);
 
+/// Words in a page of memory; some systems have longer ones.
+const PAGE_WORDS: usize = 4096 / size_of::<AtomicU64>();
+
 fn share(
     proxy: &dyn Proxy,
     words: usize,
     what: &'static str,
 ) -> Result<&'static [AtomicU64], StartError> {
     proxy.share(words).ok_or(StartError::NoMemory(what))
+}
+
+/// The same for a table that traffic fills up soon, whatever its order: it has all of its memory
+/// from the beginning. Else every worker would have to stop at each page that it comes to first.
+fn share_filled(
+    proxy: &dyn Proxy,
+    words: usize,
+    what: &'static str,
+) -> Result<&'static [AtomicU64], StartError> {
+    let shared = share(proxy, words, what)?;
+    for first in shared.iter().step_by(PAGE_WORDS) {
+        first.store(0, Relaxed);
+    }
+    Ok(shared)
 }
 
 /// Other processes open the sources; errors must be known before they start. A server that does not

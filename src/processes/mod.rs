@@ -84,7 +84,7 @@ mod way;
 
 pub use assembly::{Service, StartError, monotonic_ms, monotonic_us};
 pub use forwarding::{forward_notification, refuse_unparsed};
-pub use heard::heard;
+pub use heard::Hearing;
 pub use mailbox::Mailbox;
 pub use outcome::Ended;
 pub use outgoing::{Changed, Outgoing, Token};

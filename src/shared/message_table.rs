@@ -16,6 +16,7 @@ use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::fence;
 
+use super::bytes::{read_bytes, write_bytes};
 use super::figures::{Figures, RecipientOutcome};
 use super::sender_table::Link;
 
@@ -328,7 +329,7 @@ impl MessageTable {
                 *length = text.len() as u64;
             }
         }
-        store_bytes(&record[TEXT..], &arena[..used]);
+        write_bytes(&record[TEXT..], &arena[..used]);
         let fields = [
             (RECEIVED, message.received_ms),
             (BYTES, message.bytes),
@@ -376,7 +377,7 @@ impl MessageTable {
         let shared: Vec<u8> = texts.into_iter().flatten().flatten().collect();
         let start = used / 8;
         let bytes = [&shared[8 * start..], id].concat();
-        store_bytes(&record[TEXT + start..], &bytes);
+        write_bytes(&record[TEXT + start..], &bytes);
         record[LENGTHS + last / 4].store(packed(&[id.len() as u64]), Release);
     }
 
@@ -426,7 +427,7 @@ impl MessageTable {
         record[OF_MESSAGE].store(message.number, Relaxed);
         record[STATE].store(state_word(leg, RecipientState::Outstanding, 0), Relaxed);
         record[END].store((uri.len() as u64) << END_BITS, Relaxed);
-        store_bytes(&record[URI..], uri.as_bytes());
+        write_bytes(&record[URI..], uri.as_bytes());
         record[0].store(number, Release);
     }
 
@@ -483,14 +484,16 @@ impl MessageTable {
         if ended.iter().sum::<u32>() < words[RECIPIENTS].load(Relaxed) as u32 {
             return;
         }
-        let Some((record, _)) = self.message(message) else {
+        let [received_ms, bytes] = [RECEIVED, BYTES].map(|place| words[place].load(Relaxed));
+        let is_large = read_text(words, MessageText::Mode).as_deref() == Some(b"large");
+        fence(Acquire);
+        // Another message may have replaced it.
+        if words[0].load(Relaxed) != message {
             return;
-        };
+        }
         if words[LAST_END].fetch_or(ENDED, Relaxed) & ENDED == 0 {
-            let is_large = record.text(MessageText::Mode) == Some(b"large");
-            let took_ms = now_ms.saturating_sub(record.received_ms);
-            self.figures
-                .observe_last_end(is_large, took_ms, record.bytes);
+            let took_ms = now_ms.saturating_sub(received_ms);
+            self.figures.observe_last_end(is_large, took_ms, bytes);
         }
     }
 
@@ -633,7 +636,7 @@ impl MessageTable {
         }
         let mut texts: MessageTexts = Default::default();
         for (place, text) in texts.iter_mut().enumerate() {
-            let length = fields[LENGTHS + place / 4] >> (place % 4 * 16) & 0xffff;
+            let length = length_in(fields[LENGTHS + place / 4], place);
             if length != ABSENT {
                 let rest = arena.split_off((length as usize).min(arena.len()));
                 *text = Some(std::mem::replace(&mut arena, rest));
@@ -677,6 +680,24 @@ fn count(number: u64, n: u32) -> u64 {
     number << 32 | u64::from(n)
 }
 
+/// The length of the text at this place, in the word that has it.
+fn length_in(word: u64, place: usize) -> u64 {
+    word >> (place % 4 * 16) & 0xffff
+}
+
+/// One of the texts of a message, which another process may be overwriting.
+fn read_text(record: &[AtomicU64], text: MessageText) -> Option<Vec<u8>> {
+    let length = |place: usize| {
+        let length = length_in(record[LENGTHS + place / 4].load(Relaxed), place);
+        Some(length as usize).filter(|_| length != ABSENT)
+    };
+    let start = (0..text as usize).filter_map(length).sum();
+    let end = start + length(text as usize)?;
+    load_bytes(&record[TEXT..], end)
+        .get(start..)
+        .map(<[u8]>::to_vec)
+}
+
 /// Up to four lengths; the others are absent.
 fn packed(lengths: &[u64]) -> u64 {
     let mut word = u64::MAX;
@@ -697,22 +718,10 @@ fn read_state(word: u64) -> Option<(u32, RecipientState, u16)> {
     Some(((word >> 32) as u32, *state, word as u16))
 }
 
-fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
-        let mut value = [0; 8];
-        value[..bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_ne_bytes(value), Relaxed);
-    }
-}
-
 /// No more than the words have.
 fn load_bytes(words: &[AtomicU64], length: usize) -> Vec<u8> {
-    let words = &words[..length.div_ceil(8).min(words.len())];
-    let bytes = words
-        .iter()
-        .flat_map(|word| word.load(Relaxed).to_ne_bytes());
-    let mut bytes: Vec<u8> = bytes.collect();
-    bytes.truncate(length);
+    let mut bytes = Vec::new();
+    read_bytes(words, length, &mut bytes);
     bytes
 }
 

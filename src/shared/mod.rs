@@ -4,6 +4,7 @@
 //! | file | job |
 //! |---|---|
 //! | `arrivals` | recipients that have become available |
+//! | `bytes` | texts in words |
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
 //! | `figures` | figures for Prometheus |
@@ -17,6 +18,7 @@
 //! | `store_space` | the room in the store |
 
 mod arrivals;
+mod bytes;
 mod cells;
 mod ends;
 mod figures;

@@ -118,7 +118,9 @@ fn copies_that_do_not_fit_into_memory_all_arrive() {
     anne.send(&request, proxy.tcp());
     anne.expect_response(&request, 202);
     let mut reached = HashSet::new();
-    for received in everybody.expect_requests("MESSAGE", 900) {
+    // Some at a time: a busy machine takes longer than one wait for all of them.
+    let parts = (0..9).flat_map(|_| everybody.expect_requests("MESSAGE", 100));
+    for received in parts {
         assert_eq!(received.way().transport(), "TCP");
         proves!(
             ["9.1.1-6g-ex2-new"],
