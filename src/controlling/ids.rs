@@ -49,6 +49,11 @@ impl Ids {
         Ids::new(&key)
     }
 
+    /// A key for another purpose, the same at all nodes with this key.
+    pub fn derived(&self, purpose: &str) -> [u8; ID_KEY_BYTES] {
+        hash(&self.key, purpose, &[])
+    }
+
     /// The names of the dialogs of large message mode.
     pub fn names(&self) -> &DialogNames {
         &self.names

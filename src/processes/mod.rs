@@ -34,6 +34,9 @@
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
 //! | `kept_large` | large messages that are kept |
 //! | `resuming` | kept messages that are sent once more |
+//! | `location` | where the store is |
+//! | `sharing`, `told_senders` | what nodes share that share a store |
+//! | `inquiring` | notifications about messages of other nodes |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -48,6 +51,7 @@ mod fan_out;
 mod forwarding;
 mod groups;
 mod heard;
+mod inquiring;
 mod keeping;
 mod kept_host;
 mod kept_large;
@@ -55,6 +59,7 @@ mod large;
 mod late;
 mod letter;
 pub mod limits;
+mod location;
 mod lookup;
 mod mailbox;
 mod messages;
@@ -68,9 +73,11 @@ mod reloading;
 mod resuming;
 mod sender;
 mod session_traffic;
+mod sharing;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod told_senders;
 mod transaction;
 mod waiting;
 mod way;

@@ -44,7 +44,7 @@ pub use message_table::{
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
 pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
-pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
+pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, Recorded, SenderNote, SenderTable};
 pub use snapshot::{Snapshot, TooLong, Writing};
 pub use source::Source;
 pub use store_space::{NoSpace, StoreSpace};
