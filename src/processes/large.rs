@@ -101,6 +101,7 @@ impl SessionsProcess {
             Letter::Query(number, question) => self.answer(now, number, question, &host),
             Letter::Job(..)
             | Letter::Waiting(_)
+            | Letter::Inquiry(_)
             | Letter::Settled(..)
             | Letter::Replaced(..)
             | Letter::Late(_)

@@ -639,6 +639,11 @@ impl Ledger {
         true
     }
 
+    /// Whether a message is outstanding.
+    pub fn knows(&self, id: u64) -> bool {
+        self.messages.contains_key(&id)
+    }
+
     /// When the next message is due.
     pub fn due_ms(&self) -> Option<u64> {
         self.due.first().map(|(due_ms, _)| *due_ms)

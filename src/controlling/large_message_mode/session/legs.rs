@@ -361,7 +361,9 @@ impl Session {
 
     /// Whether the message may wait in the store for a recipient that failed with this code.
     fn may_defer(&self, code: u16) -> bool {
-        self.may_have_message() && self.service.store_space().is_some() && self.service.defers(code)
+        self.may_have_message()
+            && self.service.content_space().is_some()
+            && self.service.defers(code)
     }
 
     /// Recipients that were away before the originator had its answer.

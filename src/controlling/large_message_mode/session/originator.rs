@@ -46,7 +46,7 @@ impl Session {
         if let Some(note) = self.head_note.take() {
             self.relay(RelayCommand::NoteHead(note));
         }
-        if self.service.store_space().is_some() {
+        if self.service.content_space().is_some() {
             self.relay(RelayCommand::Store);
         }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
