@@ -90,6 +90,12 @@ soak: deps build ## everything that can happen at once, for MINUTES=10; prints m
 	CPM_SOAK_MINUTES=$(MINUTES) CPM_SOAK_SEED=$(SEED) $(CARGO) test --package cpm --test e2e -- \
 		--nocapture --exact kamailio::chaos::all_at_once::whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_left
 
+.PHONY: faults
+faults: deps build ## how long it takes until all is well again, for each fault that the tests inject
+	@$(CARGO) test --package cpm --test e2e -- --nocapture \
+		chaos:: held_back:: copies_that_do_not_fit >target/faults.log 2>&1; status=$$?; \
+	grep -o 'well again after.*\|^test result.*' target/faults.log; exit $$status
+
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
@@ -97,6 +103,10 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 .PHONY: test-deb
 test-deb: deps ## the packages' test in a clean copy of this Debian release (as root)
 	@tools/test-deb
+
+.PHONY: test-deb-source
+test-deb-source: deps ## the source package's test: it builds without a network
+	@tools/test-deb source
 
 .PHONY: bench
 bench: deps build ## performance, compared with others (QUICK=1: few samples; with OPENSIPS and OPENSIPS_SRC under it too)

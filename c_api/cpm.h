@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 17u
+#define CPM_ABI 18u
 
 /* Sizes of arrays that a host needs. */
 
@@ -460,12 +460,10 @@ struct cpm_express_batch {
 	size_t n;
 };
 
-/* The result of express_heard. */
-enum cpm_express_result {
-	CPM_EXPRESS_NOT_OURS = 0, /* the response belongs to the proxy */
-	CPM_EXPRESS_OURS = 1,     /* it is done with */
-	/* the same, and many more are expected: worth waiting express_gather_us to take them together */
-	CPM_EXPRESS_OURS_OF_MANY = 2
+/* A response that has arrived. */
+struct cpm_express_response {
+	struct cpm_str text;
+	int is_ours; /* set by express_heard: 1: it is done with, 0: it belongs to the proxy */
 };
 
 /*
@@ -625,7 +623,7 @@ struct cpm_limits {
 	size_t express_min_segmented;
 	/* most bytes of copies that are written to a connection at once */
 	size_t express_piece_bytes;
-	/* how long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY */
+	/* how long it is worth waiting for further responses if many are expected */
 	unsigned express_gather_us;
 	/* most datagrams taken by one system call then */
 	size_t express_gather_datagrams;
@@ -754,9 +752,10 @@ struct cpm_core {
 	/* Whether the service uses it. After service_start. */
 	int (*uses_express)(const struct cpm_service *service);
 
-	/* A response has arrived, over UDP or TCP. Call this only once express_way has returned 1 in
-	 * some process. */
-	enum cpm_express_result (*express_heard)(const struct cpm_service *service, struct cpm_str response);
+	/* Responses have arrived, over UDP or TCP; `is_ours` of all is 0. 1: many more are expected, so
+	 * that it is worth waiting express_gather_us to take them together. Call this only once
+	 * express_way has returned 1 in some process. */
+	int (*express_heard)(const struct cpm_service *service, struct cpm_express_response *responses, size_t n);
 
 	/* Recipients that messages wait for. */
 

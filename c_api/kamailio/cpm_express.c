@@ -296,9 +296,11 @@ size_t cpm_express_send(const struct cpm_express_batch *batch)
 
 int cpm_express_response(sip_msg_t *msg)
 {
-	struct cpm_str response = {msg->buf, msg->len};
+	struct cpm_express_response response = {{msg->buf, msg->len}, 0};
 
-	return closed == NULL && cpm_core_api->express_heard(cpm_service, response) != CPM_EXPRESS_NOT_OURS;
+	if(closed == NULL)
+		cpm_core_api->express_heard(cpm_service, &response, 1);
+	return response.is_ours;
 }
 
 /* Handles a received datagram as Kamailio's own loop does (udp_server.c). */
@@ -324,18 +326,28 @@ struct taken {
 	char bytes[BUF_SIZE + 1];
 };
 
-/* Headers and room for `n` datagrams, of the system's memory: what is not written to takes none.
- * NULL: there is no memory, so Kamailio's own loop reads the datagrams. */
-static struct mmsghdr *make_room(size_t n)
+/* What many datagrams are read into. */
+static struct mmsghdr *headers;
+static struct cpm_express_response *responses;
+
+/* Makes room for `n` datagrams, of the system's memory: what is not written to takes none. -1:
+ * there is no memory, so Kamailio's own loop reads the datagrams. */
+static int make_room(size_t n)
 {
-	struct mmsghdr *headers = calloc(n, sizeof(*headers));
-	struct taken *taken = calloc(n, sizeof(*taken));
+	struct taken *taken;
 	size_t i;
 
-	if(headers == NULL || taken == NULL) {
+	if(headers != NULL)
+		return 0;
+	headers = calloc(n, sizeof(*headers));
+	responses = calloc(n, sizeof(*responses));
+	taken = calloc(n, sizeof(*taken));
+	if(headers == NULL || responses == NULL || taken == NULL) {
 		free(headers);
+		free(responses);
 		free(taken);
-		return NULL;
+		headers = NULL;
+		return -1;
 	}
 	for(i = 0; i < n; i++) {
 		taken[i].room.iov_base = taken[i].bytes;
@@ -343,25 +355,35 @@ static struct mmsghdr *make_room(size_t n)
 		headers[i].msg_hdr.msg_iov = &taken[i].room;
 		headers[i].msg_hdr.msg_iovlen = 1;
 		headers[i].msg_hdr.msg_name = &taken[i].from;
+		responses[i].text.s = taken[i].bytes;
 	}
-	return headers;
+	return 0;
+}
+
+/* Handles a datagram of somebody else's that was read among responses. */
+static void pass_on_taken(const struct mmsghdr *header, const receive_info_t *rcv)
+{
+	char *bytes = header->msg_hdr.msg_iov->iov_base;
+	receive_info_t info = *rcv;
+
+	info.src_su = *(const union sockaddr_union *)header->msg_hdr.msg_name;
+	su2ip_addr(&info.src_ip, &info.src_su);
+	info.src_port = su_getport(&info.src_su);
+	bytes[header->msg_len] = '\0';
+	pass_on(bytes, header->msg_len, &info);
 }
 
 /* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
  * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
 {
-	static struct mmsghdr *headers = NULL;
 	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
 	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
-	receive_info_t info;
 	int are_many = 1;
 	int n = 0;
-	int i, result;
+	int i;
 
-	if(headers == NULL)
-		headers = make_room(most);
-	if(headers == NULL)
+	if(make_room(most) < 0)
 		return;
 	do {
 		if(n < most)
@@ -372,21 +394,13 @@ static void gather(const receive_info_t *rcv)
 		if(n <= 0)
 			return;
 		for(i = 0; i < n; i++) {
-			char *bytes = headers[i].msg_hdr.msg_iov->iov_base;
-			const union sockaddr_union *from = headers[i].msg_hdr.msg_name;
-			struct cpm_str datagram = {bytes, headers[i].msg_len};
-
-			result = cpm_core_api->express_heard(cpm_service, datagram);
-			if(result != CPM_EXPRESS_NOT_OURS) {
-				are_many = result == CPM_EXPRESS_OURS_OF_MANY;
-				continue;
-			}
-			info = *rcv;
-			info.src_su = *from;
-			su2ip_addr(&info.src_ip, &info.src_su);
-			info.src_port = su_getport(&info.src_su);
-			bytes[datagram.len] = '\0';
-			pass_on(bytes, (unsigned)datagram.len, &info);
+			responses[i].text.len = headers[i].msg_len;
+			responses[i].is_ours = 0;
+		}
+		are_many = cpm_core_api->express_heard(cpm_service, responses, n);
+		for(i = 0; i < n; i++) {
+			if(!responses[i].is_ours)
+				pass_on_taken(&headers[i], rcv);
 		}
 	} while(are_many || n == most);
 }
@@ -395,16 +409,16 @@ static void gather(const receive_info_t *rcv)
 static int received(sr_event_param_t *event)
 {
 	void **data = event->data;
-	struct cpm_str datagram = {data[0], *(unsigned *)data[1]};
-	int result;
+	struct cpm_express_response datagram = {{data[0], *(unsigned *)data[1]}, 0};
+	int are_many;
 
 	/* Every response begins with this, and hardly anything else does. */
-	if(datagram.len < 4 || memcmp(datagram.s, "SIP/", 4) != 0)
+	if(datagram.text.len < 4 || memcmp(datagram.text.s, "SIP/", 4) != 0)
 		return 0;
-	result = cpm_core_api->express_heard(cpm_service, datagram);
-	if(result == CPM_EXPRESS_NOT_OURS)
+	are_many = cpm_core_api->express_heard(cpm_service, &datagram, 1);
+	if(!datagram.is_ours)
 		return 0;
-	if(result == CPM_EXPRESS_OURS_OF_MANY)
+	if(are_many)
 		gather(data[2]);
 	return -1;
 }

@@ -136,8 +136,10 @@ size_t cpm_express_send(const struct cpm_express_batch *batch)
 
 int cpm_express_response(const struct sip_msg *msg)
 {
-	struct cpm_str response = {msg->buf, msg->len};
+	struct cpm_express_response response = {{msg->buf, msg->len}, 0};
 
 	/* Copies may be outstanding from before the lane was closed. */
-	return is_used && cpm_core_api->express_heard(cpm_service, response) != CPM_EXPRESS_NOT_OURS;
+	if(is_used)
+		cpm_core_api->express_heard(cpm_service, &response, 1);
+	return response.is_ours;
 }

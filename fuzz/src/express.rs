@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 
 use cpm::controlling::OutgoingRequest;
-use cpm::controlling::express::{
-    Batch, Heard, Lane, LaneMemory, Outbox, Swept, Timers, Transport, Way,
-};
+use cpm::controlling::express::{Batch, Lane, LaneMemory, Outbox, Swept, Timers, Transport, Way};
 
 use crate::numbered;
 
@@ -265,7 +263,8 @@ impl World {
     fn hear(&mut self, datagram: &[u8], worker: usize, is_ours: bool) {
         let mut outbox = Outbox::default();
         let heard = self.lanes[worker].hear(datagram, self.now_ms, &mut outbox);
-        assert!(!is_ours || heard != Heard::NotOurs);
+        assert!(heard || !is_ours);
+        self.lanes[worker].go_on(self.now_ms, &mut outbox);
         self.carry_out(outbox, usize::MAX);
     }
 

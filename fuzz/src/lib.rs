@@ -3,7 +3,9 @@
 //! | file | targets |
 //! |---|---|
 //! | `sip` | `sip_message`, `uri`, `header` |
-//! | `mime` | `multipart` |
+//! | `mime` | `multipart`, `transfer_encoding` |
+//! | `digest` | `digest` |
+//! | `dns` | `dns` |
 //! | `xml` | `xml`, `resource_lists` |
 //! | `group` | `group` |
 //! | `cpim` | `cpim`, `imdn` |
@@ -23,6 +25,8 @@ pub mod client;
 #[cfg(test)]
 mod corpus;
 pub mod cpim;
+pub mod digest;
+pub mod dns;
 pub mod express;
 pub mod fan_out;
 pub mod group;
@@ -47,6 +51,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("accepted_invite", handed_over::accepted_invite),
     ("client", client::client),
     ("cpim", cpim::cpim),
+    ("digest", digest::digest),
+    ("dns", dns::dns),
     ("express", express::express),
     ("fan_out", fan_out::fan_out),
     ("fan_out_job", handed_over::fan_out_job),
@@ -63,6 +69,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sessions", sessions::sessions),
     ("sip_message", sip::message),
     ("store", store::store),
+    ("transfer_encoding", mime::transfer_encoding),
     ("uri", sip::uri),
     ("xml", xml::xml),
 ];

@@ -1,7 +1,9 @@
-//! Bodies of several parts.
+//! Bodies of several parts, and transfer encodings.
 
 use bytes::Bytes;
-use cpm_wire::mime::{Entity, EntityFields, HeaderField, MAX_PARTS, MimeError, NewPart};
+use cpm_wire::mime::{
+    Entity, EntityFields, HeaderField, MAX_PARTS, MimeError, NewPart, TransferEncoding,
+};
 
 /// The tree, and each leaf removed or replaced: the bytes of the other leaves are unchanged, and
 /// the result parses to those leaves in order. First line: Content-Type.
@@ -126,4 +128,50 @@ pub fn multipart(data: &[u8]) {
             }
         }
     }
+}
+
+/// What is decoded is no longer than its encoding, and the same when it is encoded in another way.
+/// First line: Content-Transfer-Encoding.
+pub fn transfer_encoding(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (first, content) = data.split_at(at);
+    let Ok(encoding) = TransferEncoding::parse(first) else {
+        return;
+    };
+    let content = Bytes::copy_from_slice(content.get(1..).unwrap_or(b""));
+    let Ok(decoded) = encoding.decode(&content) else {
+        assert_ne!(encoding, TransferEncoding::Identity);
+        return;
+    };
+    assert!(decoded.len() <= content.len());
+    let hex = |byte: &u8| format!("={byte:02X}");
+    let mut lines = String::new();
+    for line in decoded.chunks(20) {
+        lines += &line.iter().map(hex).collect::<String>();
+        lines += "=\r\n";
+    }
+    let quoted = Bytes::from(lines);
+    let again = TransferEncoding::QuotedPrintable.decode(&quoted);
+    assert_eq!(again, Ok(decoded.clone()));
+    let base64 = Bytes::from(base64(&decoded));
+    let again = TransferEncoding::Base64.decode(&base64);
+    assert_eq!(again, Ok(decoded));
+}
+
+/// RFC 2045 §6.8, each group of four in a line of its own.
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut written = Vec::new();
+    for group in bytes.chunks(3) {
+        let padded = [group, &[0, 0]].concat();
+        let bits = u32::from_be_bytes([0, padded[0], padded[1], padded[2]]);
+        for place in 0..4 {
+            written.push(match place <= group.len() {
+                true => DIGITS[(bits >> (18 - 6 * place) & 63) as usize],
+                false => b'=',
+            });
+        }
+        written.extend(b"\r\n");
+    }
+    written
 }

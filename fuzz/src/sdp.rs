@@ -56,10 +56,10 @@ pub fn sdp(data: &[u8]) {
     let plain = SessionDescription::parse(b"v=0\r\no=b 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
         m=message 9000 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.7:9000/leg;tcp\r\n\
         a=recvonly\r\na=setup:passive\r\n").unwrap();
-    if let Ok(text) = answer_for_originator(&description, &plain, &own, None) {
+    if let Ok(text) = answer_for_originator(&description, Some(&plain), &own, None) {
         check(text);
     }
-    if let Ok(text) = answer_for_originator(&plain, &description, &own, Some(1_000)) {
+    if let Ok(text) = answer_for_originator(&plain, Some(&description), &own, Some(1_000)) {
         check(text);
     }
     let accepted = AcceptedContent {

@@ -139,13 +139,6 @@ impl SessionHost for Stage {
         assert!(job.recipients().any(|known| known == recipient));
     }
 
-    fn rest(&self, number: u64) {
-        assert!(
-            self.with_session.borrow_mut().remove(&number),
-            "it was given up before"
-        );
-    }
-
     fn event(&self, _: Event, _: u16, _: &OutgoingRequest<'_>) {}
 }
 
@@ -432,7 +425,6 @@ pub fn sessions(data: &[u8]) {
                 let kept = world.stage.kept.borrow().last().cloned();
                 let kept = kept.map_or_else(bytes, Bytes::from);
                 world.next += 1;
-                world.stage.with_session.borrow_mut().insert(world.next);
                 world
                     .sessions
                     .handle_resume(now, world.next, kept, &world.stage);
@@ -464,10 +456,6 @@ pub fn sessions(data: &[u8]) {
         world.sessions.is_empty(),
         "{} sessions without end",
         world.sessions.len()
-    );
-    assert!(
-        world.stage.with_session.borrow().is_empty(),
-        "a message rests with no session"
     );
     let replies = world.stage.replies.borrow();
     for key in &world.invited {

@@ -23,7 +23,8 @@ mod table;
 
 pub use table::LaneMemory;
 
-use shared::Cell;
+use shared::{Cell, MessageTable};
+use sync::atomic::AtomicU64;
 
 /// The parts of [`LaneMemory`] that the rest of the express lane uses.
 impl LaneMemory {
@@ -55,5 +56,12 @@ impl LaneMemory {
     /// Cells in use.
     pub fn cells_in_use(&self) -> u64 {
         self.cells.in_use()
+    }
+}
+
+impl MessageTable {
+    /// A table for two messages and one recipient, in words that `of` makes.
+    pub fn smallest(of: fn(usize) -> &'static [AtomicU64]) -> Self {
+        MessageTable::new(of(MessageTable::words_for(2, 1)), 2, || 1_000)
     }
 }

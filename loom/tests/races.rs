@@ -2,7 +2,10 @@
 //! is a thread here: both see the same words, and nothing else of each other.
 
 use cpm_loom::LaneMemory;
-use cpm_loom::shared::{CONTENT, Cells, Known, RequestTable, SenderTable, Snapshot};
+use cpm_loom::shared::{
+    CONTENT, Cells, Known, MessageNumber, MessageRecord, MessageTable, RecipientState,
+    RequestTable, SenderTable, Snapshot,
+};
 use cpm_loom::sync::atomic::AtomicU64;
 use loom::thread;
 
@@ -230,5 +233,62 @@ fn a_text_is_read_whole_and_never_goes_back() {
         }
         writer.join().unwrap();
         assert_eq!(snapshot.read(), (2, vec![2; 16]));
+    });
+}
+
+/// A message to one recipient, whose request is about to be sent.
+fn recorded(table: &MessageTable) -> MessageNumber {
+    let record = MessageRecord {
+        recipients: 1,
+        ..MessageRecord::default()
+    };
+    let message = table.note(&record);
+    table.set_recipient(message, 0, "sip:bill@example.com");
+    message
+}
+
+/// An answer, and the end of the time for it.
+#[test]
+fn a_recipient_ends_once() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let message = recorded(&table);
+        let ends = |state, code| {
+            let table = table.clone();
+            move || table.set(message.recipient(0), state, code)
+        };
+        at_once(
+            ends(RecipientState::Delivered, 200),
+            ends(RecipientState::Failed, 408),
+        );
+        let (_, counts) = table.message(1).expect("it is recorded");
+        assert_eq!(counts.delivered + counts.failed, 1);
+        let recipient = &table.recipients(1)[0];
+        let is_delivered = recipient.state == RecipientState::Delivered;
+        assert_eq!(counts.delivered == 1, is_delivered);
+        assert_eq!(recipient.code == 200, is_delivered);
+    });
+}
+
+/// The answer for a recipient comes when the ring gives its place to another.
+#[test]
+fn a_recipient_does_not_end_for_another() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let old = recorded(&table);
+        let ending = table.clone();
+        let ended = thread::spawn(move || {
+            ending.set(old.recipient(0), RecipientState::Delivered, 200);
+        });
+        let new = recorded(&table);
+        ended.join().unwrap();
+        let (_, counts) = table.message(2).expect("it is recorded");
+        assert_eq!(counts.delivered, 0, "counted for another message");
+        let recipients = table.recipients(2);
+        assert_eq!(recipients.len(), 1);
+        assert_eq!(recipients[0].state, RecipientState::Outstanding);
+        table.set(new.recipient(0), RecipientState::Delivered, 200);
+        let (_, counts) = table.message(2).expect("it is recorded");
+        assert_eq!(counts.delivered, 1, "it is still to come");
     });
 }

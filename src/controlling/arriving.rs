@@ -47,7 +47,7 @@ impl ControllingFunction {
     /// A keyed hash of an address without its spelling.
     fn hash(&self, user: &str, host: Option<&str>) -> u32 {
         let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.key_seed());
+        hasher.write_u64(self.recipient_seed());
         for byte in unescaped(user).iter() {
             hasher.write_u8(byte.to_ascii_lowercase());
         }

@@ -21,6 +21,9 @@ const CALL_ID_PREFIX: &str = "cpm-";
 const CALL_ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 8;
 
+/// What ids of copies are a hash for.
+const COPY: &str = "copy";
+
 /// Derives ids. Clones have the same key.
 #[derive(Clone, Debug)]
 pub struct Ids {
@@ -44,6 +47,11 @@ impl Ids {
         let mut key = [0; ID_KEY_BYTES];
         fill_random(&mut key);
         Ids::new(&key)
+    }
+
+    /// A key for another purpose, the same at all nodes with this key.
+    pub fn derived(&self, purpose: &str) -> [u8; ID_KEY_BYTES] {
+        hash(&self.key, purpose, &[])
     }
 
     /// The names of the dialogs of large message mode.
@@ -98,6 +106,7 @@ pub(super) struct CopyIds {
     key: hmac::Key,
     call_id: String,
     tag: String,
+    room: Vec<u8>,
 }
 
 impl CopyIds {
@@ -108,13 +117,20 @@ impl CopyIds {
             request,
             call_id: String::with_capacity(CALL_ID_PREFIX.len() + 2 * CALL_ID_BYTES),
             tag: String::with_capacity(2 * TAG_BYTES),
+            room: Vec::new(),
         }
     }
 
     /// Sets them for the copy to this recipient, who occurs once in the message.
     pub(super) fn set(&mut self, recipient: &str) {
-        let hash = hash(&self.key, "copy", &[recipient.as_bytes()]);
-        let (call_id, rest) = hash.split_at(CALL_ID_BYTES);
+        // The same as `hash`, in one piece: this is called for each copy.
+        self.room.clear();
+        self.room.extend_from_slice(COPY.as_bytes());
+        self.room
+            .extend_from_slice(&(recipient.len() as u64).to_be_bytes());
+        self.room.extend_from_slice(recipient.as_bytes());
+        let hash = hmac::sign(&self.key, &self.room);
+        let (call_id, rest) = hash.as_ref().split_at(CALL_ID_BYTES);
         self.call_id.clear();
         self.call_id.push_str(CALL_ID_PREFIX);
         push_hex(&mut self.call_id, call_id);
@@ -124,7 +140,7 @@ impl CopyIds {
 
     /// The name of the copy for this recipient.
     pub(super) fn copy_of(&self, recipient: &str) -> CopyId {
-        let hash = hash(&self.key, "copy", &[recipient.as_bytes()]);
+        let hash = hash(&self.key, COPY, &[recipient.as_bytes()]);
         let mut copy = [0; CALL_ID_BYTES];
         copy.copy_from_slice(&hash[..CALL_ID_BYTES]);
         CopyId(copy)

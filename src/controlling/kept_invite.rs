@@ -11,6 +11,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use super::large_message_mode::AcceptedInvite;
 use crate::controlling::handed_over::{put, take};
 use crate::controlling::header_fields::put as put_field;
+use crate::controlling::host::Host;
 use crate::controlling::ids::CopyIds;
 use crate::controlling::pager_mode::{
     FanOutJob, Keep, NOT_SENDABLE_CODE, RECORD_VERSION, SenderOf,
@@ -21,7 +22,7 @@ use crate::imdn::{self, NotificationRequest};
 use crate::msrp::Field;
 use crate::msrp_control::{SESSION_ID_BYTES, SessionId, StoredContent};
 use crate::msrp_session::OutgoingMessage;
-use crate::shared::{Charge, MessageNumber, MessageText};
+use crate::shared::{Charge, Link, MessageNumber, MessageText};
 use crate::sip::{HeaderBlock, HeaderName};
 
 /// Of the form of a large message's record. Those of pager mode are smaller.
@@ -200,6 +201,28 @@ impl KeptInvite {
                 head,
             },
         })
+    }
+}
+
+impl ControllingFunction {
+    /// Notes the sender of a large message that is kept now, which may want to know if all
+    /// recipients fail.
+    pub fn note_large(&self, job: &FanOutJob) {
+        if let (Some(messages), Some(link)) = (self.messages(), self.note_kept_sender(job, 0)) {
+            messages.set_sender(job.message, link);
+        }
+    }
+
+    /// A recipient of a kept large message has finally failed.
+    pub fn handle_kept_failed(&self, job: &FanOutJob, host: &dyn Host) {
+        let sender = self
+            .messages()
+            .map(|messages| messages.sender_link(job.message));
+        if let Some(sender) = sender.filter(|sender| *sender != Link::default())
+            && let Some(copy) = job.copy()
+        {
+            self.handle_failed(&copy, sender, 1, host);
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub use crate::shared::{MAX_SENDER_URI_BYTES, MessageTable, Noted, SenderNote, S
 pub use about::LegCorrelation;
 pub use again::Again;
 pub use checks::Check;
-pub use disposition::{Forwarded, Forwarding, NamelessReceipt};
+pub use disposition::{Forwarded, Forwarding, Inquiry, NamelessReceipt};
 pub use group_lookup::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, Journal, Outcome, OutgoingRequest, Sent};
 pub use ids::{Ids, copy_of_call_id};

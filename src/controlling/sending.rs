@@ -32,6 +32,10 @@ pub enum FanOut {
     NotAccepted,
 }
 
+/// A longer list is passed on as a whole: its checks have taken the worker's time, and one process
+/// alone can keep to a window of outstanding copies.
+const MAX_RECIPIENTS_HERE: usize = 128;
+
 impl Request {
     /// Sends one request to each recipient (9.1.1 item 6), or passes it to the sessions process
     /// (9.1.2-8, -9). Takes `&self`: meanwhile the host may run a routing script that reads this
@@ -124,6 +128,12 @@ impl Request {
         // Each attempt writes everything that is left, so the next one waits until half of that has
         // been sent: all attempts together write at most twice the list.
         let mut try_from = usize::MAX;
+        if self.recipients.len() > MAX_RECIPIENTS_HERE {
+            if host.hand_over(&job.write()) {
+                return FanOut::HandedOver;
+            }
+            try_from = job.rest() / 2;
+        }
         loop {
             let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {

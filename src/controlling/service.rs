@@ -10,7 +10,7 @@ use super::ids::{Ids, RequestIds};
 use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
-use crate::policy::{Settings, SettingsError};
+use crate::policy::{Settings, SettingsError, StorePlace};
 use crate::shared::{
     Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable, StoreSpace,
 };
@@ -67,6 +67,8 @@ pub struct ControllingFunction {
     /// The last accepted requests, if they are remembered.
     requests: Option<RequestTable>,
     ids: Ids,
+    /// Secret seed for the hashes of recipients, the same at all nodes with the same key.
+    recipient_seed: u64,
     /// The express lane, where there is one.
     lane: Option<Rc<RefCell<Lane>>>,
     /// Numbers of outstanding recipients, if processes share memory.
@@ -79,6 +81,12 @@ pub struct ControllingFunction {
     arrivals: Option<Arrivals>,
     /// The room in the store, where there is one.
     store_space: Option<StoreSpace>,
+}
+
+fn recipient_seed(ids: &Ids) -> u64 {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&ids.derived("recipients")[..8]);
+    u64::from_be_bytes(seed)
 }
 
 /// An address of the Controlling Function itself.
@@ -116,8 +124,10 @@ impl ControllingFunction {
             uris.iter()
                 .filter_map(move |text| OwnAddress::new(text, kind, key_seed))
         });
+        let ids = Ids::random();
         Ok(ControllingFunction {
             own: own.collect(),
+            recipient_seed: recipient_seed(&ids),
             settings,
             key_seed,
             large_mode: None,
@@ -125,7 +135,7 @@ impl ControllingFunction {
             messages: None,
             names: Names::default(),
             requests: None,
-            ids: Ids::random(),
+            ids,
             lane: None,
             outstanding: None,
             draining: None,
@@ -192,6 +202,7 @@ impl ControllingFunction {
 
     /// The same, with ids derived from another key than its own.
     pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.recipient_seed = recipient_seed(&ids);
         self.ids = ids;
         self
     }
@@ -224,6 +235,7 @@ impl ControllingFunction {
         other.names = self.names.clone();
         other.requests = self.requests.clone();
         other.ids = self.ids.clone();
+        other.recipient_seed = self.recipient_seed;
         other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
         other.draining = self.draining;
@@ -276,14 +288,20 @@ impl ControllingFunction {
         self
     }
 
-    /// The room in the store, where there is one: large messages are kept there too.
+    /// The room in the store, where there is one.
     pub fn store_space(&self) -> Option<StoreSpace> {
         self.store_space
     }
 
-    /// Secret seed for keys, the same in all processes.
-    pub(super) fn key_seed(&self) -> u64 {
-        self.key_seed
+    /// The room for content of large messages, where they are kept too: a store that nodes share
+    /// has no folder.
+    pub fn content_space(&self) -> Option<StoreSpace> {
+        self.store_space.filter(|_| !self.shares_store())
+    }
+
+    /// Secret seed for the hashes of recipients, the same in all processes, and at all nodes.
+    pub(super) fn recipient_seed(&self) -> u64 {
+        self.recipient_seed
     }
 
     /// Whether nothing new is taken any more.
@@ -303,6 +321,14 @@ impl ControllingFunction {
     /// Whether messages are kept on disk until their recipients have ended.
     pub fn keeps_messages(&self) -> bool {
         self.settings.store.is_some()
+    }
+
+    /// Whether other nodes share the store, and with it the senders of messages.
+    pub fn shares_store(&self) -> bool {
+        self.settings
+            .store
+            .as_ref()
+            .is_some_and(StorePlace::is_shared)
     }
 
     /// The same, with this lane for copies.

@@ -189,7 +189,8 @@ impl Proxy for CHost<'_> {
     }
 
     fn express_way(&self, outgoing: &Outgoing<'_>, hop: &str) -> Option<express::Way<'_>> {
-        let lent = lend_outgoing(outgoing);
+        // No script is asked, so it need not know what the copy belongs to.
+        let lent = lend_outgoing_about(outgoing, None);
         let mut way = cpm_express_way::default();
         let hop = lend(hop.as_bytes());
         let is_open = call!(self.express_way(&raw const lent, hop, &raw mut way) else 0) == 1;
@@ -328,6 +329,11 @@ impl GroupDatabase for CHost<'_> {
 
 /// A request in C's form, lent for the lifetime of `outgoing`.
 fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
+    lend_outgoing_about(outgoing, outgoing.about)
+}
+
+/// The same with this record of the received request.
+fn lend_outgoing_about(outgoing: &Outgoing<'_>, about: Option<&AboutRequest>) -> cpm_outgoing {
     let Token {
         attempt,
         name,
@@ -350,7 +356,7 @@ fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
         token: cpm_token {
             words: [attempt, u64::from(name) << 32 | u64::from(tried)],
         },
-        about: lend_about(outgoing.about),
+        about: lend_about(about),
     }
 }
 

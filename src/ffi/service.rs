@@ -10,7 +10,7 @@ use super::handle::Handle;
 use super::host::{CHost, borrowed};
 use crate::controlling::{ControllingFunction, Received, Unparsed};
 use crate::log::at;
-use crate::policy::{RunsAs, Settings};
+use crate::policy::{RunsAs, Settings, without_credentials};
 use crate::processes::{Proxy as _, Service};
 use crate::random::try_fill_random;
 
@@ -184,7 +184,10 @@ pub(super) extern "C" fn service_set(
             Err(error) => {
                 proxy.log(
                     at!(Error),
-                    format_args!("parameter {name}: \"{value}\" {error}"),
+                    format_args!(
+                        "parameter {name}: \"{}\" {error}",
+                        without_credentials(&value)
+                    ),
                 );
                 -1
             }

@@ -22,6 +22,8 @@ pub struct Deferral {
     pub delay_s: usize,
     /// `deferred_max`: how many messages may wait for one recipient.
     pub most: usize,
+    /// `deferred_large`: whether a large message is taken though all recipients are away.
+    pub large: bool,
     /// `deferred_on_register`: whether the proxy's own registrar says who has arrived.
     pub on_register: bool,
 }

@@ -11,6 +11,7 @@ mod parameters;
 mod reload;
 mod settings;
 mod state_dir;
+mod store_place;
 mod trusted_peers;
 mod tune;
 mod unset;
@@ -32,6 +33,9 @@ pub use settings::{
     Settings, SettingsError, ShareLimits, Trigger, UnknownGroupCode,
 };
 pub use state_dir::{RunsAs, StateDirError};
+pub use store_place::{StoreKind, StorePlace};
 pub use trusted_peers::{PeerError, TrustedPeers};
 pub use tune::TuneError;
-pub use value::{ListenerError, MsrpListener, ParameterError, Product, ServiceUri};
+pub use value::{
+    ListenerError, MsrpListener, ParameterError, Product, ServiceUri, without_credentials,
+};

@@ -18,6 +18,7 @@ use super::settings::{
     Settings, Trigger, UnknownGroupCode,
 };
 use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE};
+use super::store_place::StorePlace;
 use super::value::{
     MsrpListener, ParameterError, ServiceUri, group_source, header_names, host, products, release,
     some_text,
@@ -66,6 +67,11 @@ const MAX_PACE: usize = MAX_RECIPIENTS;
 
 /// Most copies in a second that can be asked for after a restart: more than a proxy sends.
 const MAX_RESUME_RATE: usize = 1_000_000;
+/// A node that cannot ask the store within this time is dead to the others, who then send once more
+/// what it is sending.
+const MIN_LEASE_S: usize = 5;
+const MAX_LEASE_S: usize = 3_600;
+const MAX_REPLICAS: usize = 16;
 
 const MIB: usize = 1024 * 1024;
 
@@ -688,10 +694,28 @@ pub const ALL: &[Parameter] = &[
     ),
     Parameter::new(
         STORE,
-        Kind::Text(|s, v| assign(&mut s.store, state_dir::parse_store(v))),
+        Kind::Text(|s, v| assign(&mut s.store, StorePlace::parse(v))),
         "where accepted messages are kept until all recipients have ended",
     )
-    .default(state_dir::NONE),
+    .default(state_dir::NONE)
+    .in_force(|s| s.store.as_ref().map_or(state_dir::NONE, StorePlace::shown)),
+    Parameter::new(
+        "store_node",
+        Kind::Text(|s, v| assign(&mut s.store_node, some_text(v))),
+        "the name of this node among those that share the store",
+    ),
+    Parameter::new(
+        "store_lease",
+        seconds(MIN_LEASE_S, MAX_LEASE_S, |s, v| s.store_lease_s = v),
+        "how long this node may be silent until another one takes over",
+    )
+    .default("60"),
+    Parameter::new(
+        "store_replicas",
+        number(0, MAX_REPLICAS, |s, v| s.store_replicas = v),
+        "how many replicas of the store must have a message before it is accepted",
+    )
+    .default("0"),
     Parameter::new(
         "store_max_size",
         bytes(16 * MIB, |s, v| s.store_max_bytes = v),
@@ -742,6 +766,12 @@ pub const ALL: &[Parameter] = &[
     )
     .default("100")
     .tunable(),
+    Parameter::new(
+        "deferred_large",
+        Kind::Flag(|s, v| s.deferral.large = v),
+        "whether a large message is taken though all recipients are away",
+    )
+    .default("0"),
     Parameter::new(
         "deferred_on_register",
         Kind::Flag(|s, v| s.deferral.on_register = v),

@@ -9,6 +9,7 @@ use super::given::Given;
 use super::group_uris::GroupUris;
 use super::isf_codes::StatusCodes;
 use super::large_mode::{LargeModeError, LargeModePolicy};
+use super::store_place::StorePlace;
 use super::trusted_peers::TrustedPeers;
 use super::unset::unset_at_first;
 use super::value::{Product, ServiceUri};
@@ -111,7 +112,14 @@ unset_at_first! {
         pub parameter_file: Option<String>,
         /// `store`: where accepted messages are kept until their recipients have ended; `None`: in
         /// memory only. See [`prepare_store_dir`](Self::prepare_store_dir).
-        pub store: Option<PathBuf>,
+        pub store: Option<StorePlace>,
+        /// `store_node`: the name of this node among those that share the store; `None`: that of
+        /// the machine.
+        pub store_node: Option<String>,
+        /// `store_lease`: seconds for which it may be silent until another one takes over.
+        pub store_lease_s: usize,
+        /// `store_replicas`: replicas of the store that must have a message before it is accepted.
+        pub store_replicas: usize,
         /// `store_max_size`: bytes that it may take.
         pub store_max_bytes: usize,
         /// `resume_rate`: copies in a second that go out of what a process before has left.
@@ -240,6 +248,8 @@ pub enum SettingsError {
     NoRecords,
     /// Messages are to be kept, but the ids of their copies would change with each start.
     NoKey,
+    /// A `store` that several nodes share, without `id_key_file`.
+    NoSharedKey,
     /// `deferred_codes` without `store`.
     NoStore,
     /// `deferred_on_register` without `deferred_codes`.
@@ -267,6 +277,9 @@ impl fmt::Display for SettingsError {
             SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
             SettingsError::NoKey => {
                 "store is set, but neither state_dir nor id_key_file, by which copies are known again"
+            }
+            SettingsError::NoSharedKey => {
+                "store is a server for several nodes, but id_key_file is not set, which all of them must have"
             }
             SettingsError::NoStore => {
                 "deferred_codes is set, but not store, in which messages wait for their recipients"
@@ -309,11 +322,14 @@ impl Settings {
         if self.store.is_some() && self.state_dir.is_none() && self.id_key_file.is_none() {
             return Err(SettingsError::NoKey);
         }
+        if self.store.as_ref().is_some_and(StorePlace::is_shared) && self.id_key_file.is_none() {
+            return Err(SettingsError::NoSharedKey);
+        }
         let is_deferred = !self.deferral.codes.is_empty();
         if is_deferred && self.store.is_none() {
             return Err(SettingsError::NoStore);
         }
-        if self.deferral.on_register && !is_deferred {
+        if (self.deferral.on_register || self.deferral.large) && !is_deferred {
             return Err(SettingsError::NothingDeferred);
         }
         Ok(self.large_mode.check()?)
@@ -351,6 +367,7 @@ mod tests {
             "xcap_ca_file",
             "id_key_file",
             "parameter_file",
+            "store_node",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",
@@ -448,10 +465,12 @@ mod tests {
         assert_eq!(settings.check(), Err(SettingsError::NoKey));
         settings.set("id_key_file", "/etc/cpm.key").unwrap();
         assert_eq!(settings.check(), Ok(()));
-        for other in ["/var/lib/cpm", "file:store", "redis://localhost/0", ""] {
-            assert!(set("store", other).is_err(), "{other}");
-        }
-        assert_eq!(set("store", "none").unwrap().store, None);
+        settings.set("store", "redis://localhost").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        // That of the state directory would be another one at each node.
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        settings.set("store", "redis://localhost").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoSharedKey));
     }
 
     #[test]

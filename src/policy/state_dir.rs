@@ -10,6 +10,8 @@ use rustix::process::geteuid;
 
 use super::large_mode::SpoolDir;
 use super::settings::Settings;
+use super::store_place::StorePlace;
+pub(super) use super::value::NONE;
 use super::value::ParameterError;
 use crate::random::try_fill_random;
 
@@ -20,9 +22,6 @@ pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
 pub(super) const STATE_DIR: &str = "state_dir";
 pub(super) const SPOOL_DIR: &str = "msrp_spool_dir";
 pub(super) const STORE: &str = "store";
-
-/// The value that disables it.
-pub(super) const NONE: &str = "none";
 
 /// Only the proxy may read its content.
 const MODE: u32 = 0o700;
@@ -92,29 +91,21 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
     }
 }
 
-/// Reads `file:` and an absolute path. `None`: there is to be no store.
-pub(super) fn parse_store(text: &str) -> Result<Option<PathBuf>, ParameterError> {
-    match text.strip_prefix("file:").map(Path::new) {
-        None if text == NONE => Ok(None),
-        Some(path) if path.is_absolute() => Ok(Some(path.to_owned())),
-        _ => Err(ParameterError::NotAStore),
-    }
-}
-
 impl Settings {
-    /// Makes the directory of the store, where there is to be one, and sees that it is fit for use,
+    /// Makes the directory of the store, where it is to have one, and sees that it is fit for use,
     /// once, when the service starts. Gives back the file system's name if it lies in memory, which
     /// does not outlive the machine.
     pub fn prepare_store_dir(
         &self,
         runs_as: Option<RunsAs>,
     ) -> Result<Option<&'static str>, StateDirError> {
-        let Some(path) = &self.store else {
+        let folder = self.store.as_ref().and_then(StorePlace::folder);
+        let Some(path) = folder else {
             return Ok(None);
         };
         prepare(path, runs_as).map_err(|cause| StateDirError {
             parameter: STORE,
-            path: path.clone(),
+            path: path.to_owned(),
             cause,
         })?;
         Ok(kept_in_memory(path))

@@ -1,5 +1,6 @@
 //! Parsing of parameter values, and reasons for refusal.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -8,6 +9,9 @@ use super::isf_codes::NotAFailureCode;
 use super::trusted_peers::PeerError;
 use crate::sdp::Transport;
 use crate::sip::Uri;
+
+/// The value for no folder, and for no store.
+pub(super) const NONE: &str = "none";
 
 /// Why a parameter cannot have a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub enum ParameterError {
     NotASource,
     /// Neither an absolute path nor the word for no directory.
     NotAStateDir,
-    /// Neither `file:` with an absolute path nor the word for no store.
+    /// Neither `file:` with an absolute path, nor the URL of a server, nor the word for no store.
     NotAStore,
     /// Not a schedule of attempts.
     NotASchedule,
@@ -83,7 +87,7 @@ impl fmt::Display for ParameterError {
             ParameterError::Pattern(error) => error.fmt(f),
             ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
             ParameterError::NotAStateDir => f.write_str("is neither an absolute path nor none"),
-            ParameterError::NotAStore => f.write_str("is neither file:/DIRECTORY nor none"),
+            ParameterError::NotAStore => f.write_str("is none of file:/DIRECTORY, redis://HOST[:PORT][/DB], rediss://HOST[:PORT][/DB], none"),
             ParameterError::NotASchedule => {
                 f.write_str("is not a list of at most 32 numbers of seconds, each from 1 to 604800")
             }
@@ -96,6 +100,17 @@ impl fmt::Display for ParameterError {
 }
 
 impl std::error::Error for ParameterError {}
+
+/// A value for the log: a URL without its user and password.
+pub fn without_credentials(value: &str) -> Cow<'_, str> {
+    let (Some(start), Some(end)) = (value.find("//"), value.rfind('@')) else {
+        return value.into();
+    };
+    match value.get(start + 2..end) {
+        Some(_) => format!("{}{}", &value[..start + 2], &value[end + 1..]).into(),
+        None => value.into(),
+    }
+}
 
 /// The SIP URI of a server that requests are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::current::Current;
 use super::heard::MAX_LISTED;
 use super::keeping::KeptGauges;
 use super::letter;
+use super::location::location;
 use super::messages;
 use super::process::Process;
 use super::proxy::Proxy;
@@ -29,7 +30,7 @@ use crate::relay::{Listeners, Relay, RelayError, RelaySettings, RelayStore};
 use crate::sessions::Question;
 use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, StoreSpace};
 use crate::sip::Uri;
-use crate::store::{ContentFolder, Database, StoreError, StoreLock};
+use crate::store::{ContentFolder, Database, Location, StoreError, StoreLock, survey};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
@@ -171,20 +172,25 @@ impl Service {
         }
         let records = control.settings().imdn_records;
         if records > 0 {
-            let words = share(proxy, SenderTable::words(records), "imdn_records")?;
-            control = control.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+            let words = share_filled(proxy, SenderTable::words(records), "imdn_records")?;
+            let senders = match control.shares_store() {
+                true => {
+                    SenderTable::with_key(words, &control.ids().derived("senders"), monotonic_s)
+                }
+                false => SenderTable::new(words, fill_random, monotonic_s),
+            };
+            control = control.with_senders(senders);
         }
         let requests = control.settings().request_records;
         if requests > 0 {
-            let words = share(proxy, RequestTable::words(requests), "request_records")?;
+            let words = share_filled(proxy, RequestTable::words(requests), "request_records")?;
             control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
         }
         let records = control.settings().message_records;
-        let words = share(proxy, MessageTable::words(records), "message_records")?;
+        let words = share_filled(proxy, MessageTable::words(records), "message_records")?;
         control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
-        let taken_over = take_over(&control, runs_as)?;
-        let (lock, content_bytes) = taken_over.unzip();
-        if let Some(content_bytes) = content_bytes {
+        let (lock, content_bytes) = take_over(&control, runs_as, &notice)?;
+        if control.keeps_messages() {
             let words = share(proxy, StoreSpace::WORDS, "the store")?;
             let space = StoreSpace::new(words, control.settings().store_max_bytes as u64);
             space.set_content(content_bytes);
@@ -210,14 +216,16 @@ impl Service {
         }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
-            let store = control.settings().store.as_deref();
-            let store = store.zip(control.store_space());
-            let settings = RelaySettings {
-                names,
-                store: store.map(|(dir, space)| RelayStore {
-                    folder: ContentFolder::of_store(dir),
+            let store = match (location(&control), control.content_space()) {
+                (Some(Location::Folder(dir)), Some(space)) => Some(RelayStore {
+                    folder: ContentFolder::of_store(&dir),
                     space,
                 }),
+                _ => None,
+            };
+            let settings = RelaySettings {
+                names,
+                store,
                 ..RelaySettings::new(control.settings())
             };
             let listeners = Listeners::bind(&settings)?;
@@ -413,9 +421,9 @@ impl Shared {
             _ => (&NONE, None),
         };
         let desk = desk.filter(|_| has_sessions).map(Desk::new).transpose();
-        let kept: &'static [AtomicU64] = match lock {
-            Some(_) => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
-            None => &[],
+        let kept: &'static [AtomicU64] = match control.keeps_messages() {
+            true => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
+            false => &[],
         };
         Ok(Shared {
             kept: KeptGauges(kept),
@@ -427,16 +435,29 @@ impl Shared {
     }
 }
 
-/// Takes the store, where there is to be one: nobody else has it, it is fit for use, requests that
-/// were taken a short while ago are known before the first one comes in, and content without a
-/// message is gone. With the size of the rest.
+/// Takes the store, where there is to be one: nobody else has it, unless nodes share it, it is fit
+/// for use, requests that were taken a short while ago are known before the first one comes in, and
+/// content without a message is gone. With the size of the rest.
 fn take_over(
     control: &ControllingFunction,
     runs_as: Option<RunsAs>,
-) -> Result<Option<(StoreLock, u64)>, StartError> {
-    let Some(dir) = &control.settings().store else {
-        return Ok(None);
+    notice: &dyn Fn(fmt::Arguments<'_>),
+) -> Result<(Option<StoreLock>, u64), StartError> {
+    let dir = match location(control) {
+        None => return Ok((None, 0)),
+        Some(Location::Folder(dir)) => dir,
+        Some(Location::Server(server, node)) => {
+            let survey = survey(&server, &node)?;
+            for line in survey.notices {
+                notice(format_args!("{line}"));
+            }
+            for identity in survey.taken {
+                control.remember(&identity);
+            }
+            return Ok((None, 0));
+        }
     };
+    let dir = &dir;
     let owner = runs_as.map(|RunsAs { user, group }| (user, group));
     let lock = StoreLock::take(dir, owner)?;
     // Closed again: no connection crosses the fork.
@@ -448,10 +469,13 @@ fn take_over(
     let bytes = contents.iter().map(|(_, _, bytes)| bytes).sum();
     let names = contents.into_iter().map(|(_, name, _)| name).collect();
     ContentFolder::of_store(dir).prepare(&names, owner)?;
-    Ok(Some((lock, bytes)))
+    Ok((Some(lock), bytes))
 }
 
 static NONE: AtomicU64 = AtomicU64::new(0);
+
+/// Words in a page of memory; some systems have longer ones.
+const PAGE_WORDS: usize = 4096 / size_of::<AtomicU64>();
 
 fn share(
     proxy: &dyn Proxy,
@@ -459,6 +483,20 @@ fn share(
     what: &'static str,
 ) -> Result<&'static [AtomicU64], StartError> {
     proxy.share(words).ok_or(StartError::NoMemory(what))
+}
+
+/// The same for a table that traffic fills up soon, whatever its order: it has all of its memory
+/// from the beginning. Else every worker would have to stop at each page that it comes to first.
+fn share_filled(
+    proxy: &dyn Proxy,
+    words: usize,
+    what: &'static str,
+) -> Result<&'static [AtomicU64], StartError> {
+    let shared = share(proxy, words, what)?;
+    for first in shared.iter().step_by(PAGE_WORDS) {
+        first.store(0, Relaxed);
+    }
+    Ok(shared)
 }
 
 /// Other processes open the sources; errors must be known before they start. A server that does not

@@ -18,6 +18,7 @@ pub(super) fn take(
     proxy: &dyn Proxy,
     outgoing: &Outgoing<'_>,
     hop: &str,
+    now_ms: u64,
 ) -> bool {
     let Some(lane) = service.lane().filter(|_| outgoing.method == "MESSAGE") else {
         return false;
@@ -45,9 +46,7 @@ pub(super) fn take(
         about: None,
     };
     let mut outbox = Outbox::default();
-    let is_taken = lane
-        .borrow_mut()
-        .take(&copy, &way, proxy.now_ms(), &mut outbox);
+    let is_taken = lane.borrow_mut().take(&copy, &way, now_ms, &mut outbox);
     transmit(service, proxy, &outbox);
     is_taken
 }
@@ -82,7 +81,7 @@ pub(super) fn send_by_transaction(
 
 /// Sends the requests that have been taken.
 pub(super) fn flush(service: &ControllingFunction, proxy: &dyn Proxy) {
-    let Some(lane) = service.lane() else {
+    let Some(lane) = service.lane().filter(|lane| lane.borrow().has_taken()) else {
         return;
     };
     let mut outbox = Outbox::default();

@@ -1,15 +1,17 @@
 //! CPM fan-out: sends the rest of long lists, and requests that wait for names.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::assembly::StartError;
 use super::heard;
+use super::inquiring;
 use super::keeping::{Keeping, KeptGauges, Ready};
 use super::late;
-use super::letter::Letter;
+use super::letter::{Inquired, Letter};
 use super::lookup::Lookup;
 use super::proxy::{Answer, Proxy};
 use super::received::PATIENCE_MS;
@@ -18,6 +20,7 @@ use super::waiting::WaitingRoom;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, FanOutJob, Host as _, Progress};
 use crate::log::at;
+use crate::store::FoundSender;
 
 /// Length of a job's turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -96,6 +99,7 @@ impl FanOutProcess {
                     keeping.settle(copy, (settled, recipient), service, proxy);
                 }
             }
+            Letter::Inquiry(inquired) => self.inquire(inquired, service, proxy),
             Letter::Retry(record) => self.hurry(record, false, proxy),
             Letter::Expire(record) => self.hurry(record, true, proxy),
             Letter::Late(copy) => {
@@ -118,13 +122,6 @@ impl FanOutProcess {
                     keeping.discard(id, proxy.now_ms());
                 }
             }
-            Letter::Rest(id) => {
-                if let Some(keeping) = &mut self.keeping {
-                    // How its recipients have ended was told before.
-                    keeping.hear(service, proxy);
-                    keeping.rest(id);
-                }
-            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err((waiting, why)) = taken {
@@ -132,6 +129,21 @@ impl FanOutProcess {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn inquire(
+        &mut self,
+        inquired: Box<Inquired>,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let unasked = match &mut self.keeping {
+            Some(keeping) => keeping.ask(inquired),
+            None => Some(inquired),
+        };
+        if let Some(unasked) = unasked {
+            inquiring::go_on(*unasked, FoundSender::NotNow, &self.room, service, proxy);
         }
     }
 
@@ -183,6 +195,12 @@ impl FanOutProcess {
                     deadline_ms,
                     kept: Some(id),
                 }));
+            let lost = std::mem::take(&mut keeping.lost);
+            let answered = std::mem::take(&mut keeping.answered);
+            self.end_lost(&lost, service, proxy);
+            for (inquired, found) in answered {
+                inquiring::go_on(*inquired, found, &self.room, service, proxy);
+            }
         }
         let is_wanted_now = self.run_all(service, proxy);
         let swept = heard::sweep(service, proxy);
@@ -191,12 +209,24 @@ impl FanOutProcess {
         }
         let waits = !self.jobs.is_empty() || self.room.borrow().for_room() > 0;
         let kept = self.keeping.as_ref().and_then(|keeping| {
-            let wanted = keeping.wanted_in_ms(proxy.now_ms())?;
+            let wanted = keeping.wanted_in_ms(service.shares_store(), proxy.now_ms())?;
             Some(i32::try_from(wanted).unwrap_or(i32::MAX))
         });
         let swept = Some(swept).filter(|swept| *swept >= 0);
         let wanted = [waits.then_some(ROOM_RETRY_MS), swept, kept];
         wanted.into_iter().flatten().min().unwrap_or(-1)
+    }
+
+    /// What another node has taken over is not sent from here any more.
+    fn end_lost(&mut self, lost: &HashSet<u64>, service: &ControllingFunction, proxy: &dyn Proxy) {
+        if lost.is_empty() {
+            return;
+        }
+        let is_lost = |job: &mut Job| job.kept.is_some_and(|id| lost.contains(&id));
+        let sender = Sender::new(service, proxy);
+        for job in self.jobs.extract_if(.., is_lost) {
+            service.handle_put_off(&job.job, &sender);
+        }
     }
 
     /// A turn of each job, or of as many as there is time for. True: there is more to do at once.

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use super::letter;
+use bytes::Bytes;
+
+use super::letter::{self, Inquired};
 use super::outgoing::Outgoing;
 use super::process::Process;
 use super::proxy::{Answer, Opened, Proxy};
@@ -10,7 +12,9 @@ use super::received::{Script, is_of};
 use super::sender::Sender;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{ControllingFunction, Counter, Forwarded, Forwarding, Received, Unparsed};
+use crate::controlling::{
+    ControllingFunction, Counter, Forwarded, Forwarding, Inquiry, Received, Unparsed,
+};
 use crate::log::at;
 
 /// Time limit for looking up the name of a notification's next hop: its sender gives up after 32 s
@@ -55,8 +59,50 @@ pub fn forward_notification(
         Forwarded::Forward(forwarding) => {
             forward(service, &forwarding, transaction, proxy);
         }
+        Forwarded::Elsewhere(inquiry) => {
+            if !inquire(received, &inquiry, transaction, proxy) {
+                let busy = Answer::bare(503, c"Service Unavailable");
+                proxy.reply(transaction, &busy, false);
+            }
+        }
     }
     Script::Yes
+}
+
+/// Has the store asked about the message of a notification. `false`: it cannot be asked now.
+fn inquire(
+    received: &Received<'_>,
+    inquiry: &Inquiry,
+    transaction: TransactionKey,
+    proxy: &dyn Proxy,
+) -> bool {
+    let mut inquired = Inquired {
+        transaction,
+        name: inquiry.name,
+        next_hop: None,
+        correlation: String::new(),
+        nameless: None,
+    };
+    let post = |inquired: &Inquired| {
+        let letter = letter::inquiry(inquired);
+        proxy.memory().has_room(letter.len()) && proxy.post(Process::FanOut, &letter)
+    };
+    let Some(forwarding) = &inquiry.forwarding else {
+        let message = Bytes::copy_from_slice(received.message);
+        inquired.nameless = Some((message, received.request_uri.to_owned()));
+        return proxy.keep_open(transaction, SUSPENDED_MS) && post(&inquired);
+    };
+    let Some(suspended) = proxy.suspend(forwarding, SUSPENDED_MS) else {
+        return false;
+    };
+    inquired.transaction = suspended;
+    inquired.next_hop.clone_from(&forwarding.next_hop);
+    inquired.correlation.clone_from(&forwarding.correlation);
+    let is_posted = post(&inquired);
+    if !is_posted {
+        proxy.unsuspend(suspended);
+    }
+    is_posted
 }
 
 fn forward(

@@ -2,7 +2,7 @@
 //! becomes of copies, and has what is due read from the store.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,10 +12,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::kept_host::{KeptHost, retry};
-use super::letter;
+use super::letter::{self, Inquired};
+use super::location::location;
 use super::process::Process;
 use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
+use super::told_senders::ToldSenders;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
 use crate::log::at;
@@ -23,7 +25,8 @@ use crate::msrp_control::SessionId;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{
-    CopyId, Deferred, Kept, Ledger, RecipientKey, Refusal, Report, Settled, Store, StoreError,
+    CopyId, Deferred, FoundSender, Kept, Ledger, RecipientKey, Refusal, Report, Settled, Store,
+    StoreError,
 };
 
 /// How long a recipient for which there was no memory waits for its next attempt.
@@ -107,6 +110,15 @@ pub(super) struct Keeping {
     /// Whether the last poll found ends.
     hears: bool,
     gauges: KeptGauges,
+    /// The senders that other nodes know of.
+    pub(super) told: ToldSenders,
+    /// Notifications whose sender is asked for.
+    pub(super) asked: HashMap<u64, Box<Inquired>>,
+    pub(super) last_asked: u64,
+    /// What was answered and not yet gone on with.
+    pub(super) answered: Vec<(Box<Inquired>, FoundSender)>,
+    /// Messages that another node has taken over, until their jobs here are ended.
+    pub(super) lost: HashSet<u64>,
 }
 
 impl Keeping {
@@ -116,14 +128,13 @@ impl Keeping {
         signal: Arc<OwnedFd>,
         gauges: KeptGauges,
     ) -> Result<Option<Self>, StoreError> {
-        let settings = service.settings();
-        let Some(dir) = &settings.store else {
+        let Some(location) = location(service) else {
             return Ok(None);
         };
         let Some(space) = service.store_space() else {
             return Ok(None);
         };
-        let store = Store::start(dir, space, u64::from(REQUEST_KEPT_S), signal)?;
+        let store = Store::start(location, space, u64::from(REQUEST_KEPT_S), signal)?;
         store.read_left_over();
         Ok(Some(Keeping {
             store,
@@ -140,6 +151,11 @@ impl Keeping {
             stuck_ms: None,
             hears: false,
             gauges,
+            told: ToldSenders::default(),
+            asked: HashMap::new(),
+            last_asked: 0,
+            answered: Vec::new(),
+            lost: HashSet::new(),
         }))
     }
 
@@ -170,6 +186,8 @@ impl Keeping {
             ended: Bytes::new(),
             content: None,
         };
+        // In the same transaction.
+        self.tell_senders(service, proxy.now_ms());
         match self.store.keep(kept) {
             true => {
                 self.writing.insert(id, Writing::Pager(transaction, job));
@@ -202,10 +220,10 @@ impl Keeping {
         }
     }
 
-    /// A 2xx has arrived for a copy that a previous process sent. A copy of this process ends in
-    /// its own transaction.
+    /// A 2xx has arrived for a copy that a previous process sent, or after its transaction had
+    /// ended. A copy that is on its way ends in its own transaction.
     pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
-        if self.ledger.is_left_over(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
+        if self.ledger.takes_late(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
             proxy.count(Counter::Delivered, 1);
         }
     }
@@ -240,6 +258,7 @@ impl Keeping {
         let now_ms = proxy.now_ms();
         self.hear(service, proxy);
         self.hear_arrivals(service, now_ms);
+        self.tell_senders(service, now_ms);
         let may_read = !self.is_reading_left_over && self.left_over_ms <= now_ms;
         if self.has_left_over && may_read {
             self.is_reading_left_over = true;
@@ -259,7 +278,7 @@ impl Keeping {
     }
 
     /// Polls for ended copies.
-    pub(super) fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
+    fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         self.hears = false;
         let now_ms = proxy.now_ms();
         while let Some(end) = service
@@ -279,9 +298,17 @@ impl Keeping {
             return;
         };
         let is_awaiting = self.ledger.outstanding() + self.ledger.waiting() > 0;
-        arrivals.listen(is_awaiting);
+        // Messages of other nodes may wait for them.
+        arrivals.listen(is_awaiting || service.shares_store());
         let delay_ms = 1_000 * service.settings().deferral.delay_s as u64;
-        arrivals.take(|hashes| self.ledger.arrived(hashes, now_ms, delay_ms));
+        let mut told = Vec::new();
+        arrivals.take(|hashes| {
+            told.push(*hashes.start());
+            self.ledger.arrived(hashes, now_ms, delay_ms);
+        });
+        if service.shares_store() && !told.is_empty() {
+            self.store.tell_arrived(told);
+        }
     }
 
     /// An operator wants the message with this record to be tried now, or given up.
@@ -314,13 +341,14 @@ impl Keeping {
     }
 
     /// Milliseconds until the next timer; `None`: none is running.
-    pub(super) fn wanted_in_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(super) fn wanted_in_ms(&self, is_shared: bool, now_ms: u64) -> Option<u64> {
         let due_ms = self.ledger.due_ms().filter(|_| self.reading < MAX_READING);
         // As soon as there is credit for another copy.
         let due_ms = due_ms.map(|due_ms| due_ms.max(self.credit_ms + 5));
         // Ended copies do not wake this process: it polls.
         let look_ms = match (self.ledger.outstanding(), self.ledger.waiting()) {
-            (0, 0) => None,
+            // Other nodes want to know of senders and arrivals.
+            (0, 0) if !is_shared => None,
             (0, _) => Some(now_ms + ARRIVALS_MS),
             _ if self.hears => Some(now_ms + LOOK_MS),
             _ => Some(now_ms + IDLE_LOOK_MS),
@@ -407,6 +435,10 @@ impl Keeping {
                     );
                 }
             }
+            Report::HasLeftOver => self.has_left_over = true,
+            Report::Lost(ids) => self.lose(ids, proxy),
+            Report::Arrived(hashes) => self.hear_arrived(hashes, service, proxy.now_ms()),
+            Report::Sender(number, found) => self.hear_sender(number, found),
             Report::LeftOver(messages) => {
                 self.is_reading_left_over = false;
                 self.has_left_over = !messages.is_empty();

@@ -45,7 +45,7 @@ impl Keeping {
         }
     }
 
-    /// A large message is on disk: its session has the recipients, until it says that it rests.
+    /// A large message is on disk: its session has the recipients.
     pub(super) fn begin_large(
         &mut self,
         id: u64,
@@ -64,8 +64,10 @@ impl Keeping {
         self.ledger.begin(id, recipients, expires_ms, now_ms);
         self.ledger.set_mark(id, job.mark());
         for copy in job.copies() {
-            self.ledger.sent(id, copy, now_ms);
+            self.ledger.in_session(id, copy, now_ms);
         }
+        // Others may be due while the session has these.
+        self.ledger.rest(id);
         proxy.count(Counter::Stored, 1);
     }
 
@@ -81,15 +83,15 @@ impl Keeping {
     pub(super) fn invite(&mut self, id: u64, job: &FanOutJob, rest: &[u8], proxy: &dyn Proxy) {
         let now_ms = proxy.now_ms();
         for copy in job.copies() {
-            self.ledger.sent(id, copy, now_ms);
+            self.ledger.in_session(id, copy, now_ms);
         }
         let letter = letter::resume(id, &KeptInvite::hand_over(job, rest));
         if !proxy.post(Process::Sessions, &letter) {
             for copy in job.copies() {
                 self.ledger.unsent(copy, now_ms, ROOM_AGAIN_MS);
             }
-            self.ledger.rest(id);
         }
+        self.ledger.rest(id);
     }
 }
 

@@ -101,6 +101,7 @@ impl SessionsProcess {
             Letter::Query(number, question) => self.answer(now, number, question, &host),
             Letter::Job(..)
             | Letter::Waiting(_)
+            | Letter::Inquiry(_)
             | Letter::Settled(..)
             | Letter::Replaced(..)
             | Letter::Late(_)
@@ -108,7 +109,6 @@ impl SessionsProcess {
             | Letter::Expire(_)
             | Letter::Keep(..)
             | Letter::Discard(_)
-            | Letter::Rest(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }

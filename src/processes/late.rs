@@ -121,7 +121,10 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
     if !is_in_dialog {
         outgoing.token.name = spot.name.map_or(0, NameTag::bits);
     }
-    if !is_in_dialog && !spot.has_others && express::take(service, proxy, &outgoing, &spot.uri) {
+    if !is_in_dialog
+        && !spot.has_others
+        && express::take(service, proxy, &outgoing, &spot.uri, proxy.now_ms())
+    {
         return Tried::Done;
     }
     match express::send_by_transaction(proxy, &outgoing, &spot.uri) {

@@ -7,7 +7,7 @@ use super::outgoing::{Outgoing, OwnedRequest};
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::msrp_control::{SESSION_ID_BYTES, SessionId};
 use crate::sessions::Question;
-use crate::store::{CopyId, RecipientKey, Settled};
+use crate::store::{CopyId, RecipientKey, SenderName, Settled};
 
 /// An entry of a process's queue.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) enum Letter {
     Job(TransactionKey, Bytes),
     /// CPM fan-out: a request that waits for the name of its next hop.
     Waiting(Box<Waiting>),
+    /// CPM fan-out: a disposition notification whose sender another node may have told the store.
+    Inquiry(Box<Inquired>),
     /// CPM fan-out: how a copy of a message that is kept has ended.
     Settled(CopyId, Settled, RecipientKey),
     /// CPM fan-out: a late 2xx to a copy that another process may have sent.
@@ -33,8 +35,6 @@ pub(super) enum Letter {
     Keep(SessionId, u64, Bytes),
     /// CPM fan-out: a kept message is of no use.
     Discard(u64),
-    /// CPM fan-out: no session has this kept message any more.
-    Rest(u64),
     /// CPM sessions: the message of a session is kept, under this number.
     Kept(SessionId, u64),
     /// CPM sessions: the message of a session is not kept, and its content is of this size.
@@ -51,6 +51,21 @@ pub(super) enum Letter {
     Query(u64, Question),
     /// CPM sessions: the files of certificates may have changed.
     Reload,
+}
+
+/// A received disposition notification about a message that is unknown here.
+#[derive(Debug)]
+pub(super) struct Inquired {
+    /// Suspended, or kept open if the group sends its own notification.
+    pub(super) transaction: TransactionKey,
+    /// What its message is known by.
+    pub(super) name: SenderName,
+    /// The next hop, if it is not the sender of the message.
+    pub(super) next_hop: Option<String>,
+    /// For the log.
+    pub(super) correlation: String,
+    /// The notification and its Request-URI, if the group sends its own in its place.
+    pub(super) nameless: Option<(Bytes, String)>,
 }
 
 /// A request whose group must be looked up.
@@ -126,10 +141,10 @@ mod kind {
     pub(super) const EXPIRE: u8 = 16;
     pub(super) const KEEP: u8 = 18;
     pub(super) const DISCARD: u8 = 19;
-    pub(super) const REST: u8 = 20;
     pub(super) const KEPT: u8 = 21;
     pub(super) const NOT_KEPT: u8 = 22;
     pub(super) const RESUME: u8 = 23;
+    pub(super) const INQUIRY: u8 = 24;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -157,6 +172,21 @@ pub(super) fn forward(
     to.number(transaction.0);
     to.bytes(request_uri.as_bytes());
     to.bytes(correlation.as_bytes());
+    to.0
+}
+
+pub(super) fn inquiry(inquired: &Inquired) -> Vec<u8> {
+    let nameless = inquired.nameless.as_ref();
+    let mut to = Writer::new(
+        kind::INQUIRY,
+        nameless.map_or(0, |(message, _)| message.len()),
+    );
+    to.number(inquired.transaction.0);
+    to.bytes(&inquired.name.0);
+    to.option(inquired.next_hop.as_deref().map(str::as_bytes));
+    to.bytes(inquired.correlation.as_bytes());
+    to.option(nameless.map(|(message, _)| &message[..]));
+    to.bytes(nameless.map_or(b"", |(_, uri)| uri.as_bytes()));
     to.0
 }
 
@@ -220,10 +250,6 @@ pub(super) fn keep(session: SessionId, size: u64, kept: &[u8]) -> Vec<u8> {
 
 pub(super) fn discard(number: u64) -> Vec<u8> {
     numbered(kind::DISCARD, number, b"")
-}
-
-pub(super) fn rest(number: u64) -> Vec<u8> {
-    numbered(kind::REST, number, b"")
 }
 
 pub(super) fn kept(session: SessionId, number: u64) -> Vec<u8> {
@@ -290,6 +316,22 @@ impl Letter {
                     message: from.bytes()?,
                 })));
             }
+            kind::INQUIRY => {
+                let transaction = TransactionKey(from.number()?);
+                let name = SenderName(from.bytes()?[..].try_into().ok()?);
+                let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
+                let next_hop = from.option()?.and_then(text);
+                let correlation = from.text()?;
+                let message = from.option()?;
+                let request_uri = from.text()?;
+                return Some(Letter::Inquiry(Box::new(Inquired {
+                    transaction,
+                    name,
+                    next_hop,
+                    correlation,
+                    nameless: message.map(|message| (message, request_uri)),
+                })));
+            }
             kind::WAKE => return Some(Letter::Wake),
             kind::RELOAD => return Some(Letter::Reload),
             _ => {}
@@ -314,7 +356,6 @@ impl Letter {
                 Letter::Keep(session, number, rest)
             }
             kind::DISCARD => Letter::Discard(number),
-            kind::REST => Letter::Rest(number),
             kind::KEPT => Letter::Kept(session_in(rest)?.0, number),
             kind::NOT_KEPT => Letter::NotKept(session_in(rest)?.0, number),
             kind::RESUME => Letter::Resume(number, rest),

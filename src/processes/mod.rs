@@ -34,6 +34,9 @@
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
 //! | `kept_large` | large messages that are kept |
 //! | `resuming` | kept messages that are sent once more |
+//! | `location` | where the store is |
+//! | `sharing`, `told_senders` | what nodes share that share a store |
+//! | `inquiring` | notifications about messages of other nodes |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -48,6 +51,7 @@ mod fan_out;
 mod forwarding;
 mod groups;
 mod heard;
+mod inquiring;
 mod keeping;
 mod kept_host;
 mod kept_large;
@@ -55,6 +59,7 @@ mod large;
 mod late;
 mod letter;
 pub mod limits;
+mod location;
 mod lookup;
 mod mailbox;
 mod messages;
@@ -68,16 +73,18 @@ mod reloading;
 mod resuming;
 mod sender;
 mod session_traffic;
+mod sharing;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod told_senders;
 mod transaction;
 mod waiting;
 mod way;
 
 pub use assembly::{Service, StartError, monotonic_ms, monotonic_us};
 pub use forwarding::{forward_notification, refuse_unparsed};
-pub use heard::heard;
+pub use heard::Hearing;
 pub use mailbox::Mailbox;
 pub use outcome::Ended;
 pub use outgoing::{Changed, Outgoing, Token};

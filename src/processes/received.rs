@@ -1,8 +1,9 @@
 //! A received request for the Controlling Function, from the worker that receives it to its one
 //! reply.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::letter::{self, GroupRequest};
 use super::process::Process;
@@ -40,6 +41,8 @@ pub struct ReceivedRequest {
     /// then is refused.
     request: Rc<RefCell<Request>>,
     transaction: Transaction,
+    /// How long its checks have taken: a part of the worker's turn.
+    checking: Cell<Duration>,
 }
 
 impl ReceivedRequest {
@@ -53,6 +56,7 @@ impl ReceivedRequest {
             service: Rc::clone(service),
             transaction: Transaction::new(request.mode() == Mode::Large),
             request: Rc::new(RefCell::new(request)),
+            checking: Cell::default(),
         })
     }
 
@@ -134,6 +138,14 @@ impl ReceivedRequest {
     }
 
     fn run_checks(&self, proxy: &dyn Proxy) -> Check {
+        let from_us = proxy.now_us();
+        let checked = self.run_all_checks(proxy);
+        let took = Duration::from_micros(proxy.now_us().saturating_sub(from_us));
+        self.checking.set(self.checking.get() + took);
+        checked
+    }
+
+    fn run_all_checks(&self, proxy: &dyn Proxy) -> Check {
         loop {
             let sender = self.sender(proxy);
             // It may be called from within a call on the same request, by the operator's script.
@@ -195,7 +207,8 @@ impl ReceivedRequest {
     }
 
     fn fan_out_checked(&self, proxy: &dyn Proxy) -> Script {
-        let sender = self.sender(proxy).with_turn(WORKER_TURN);
+        let left = WORKER_TURN.saturating_sub(self.checking.get());
+        let sender = self.sender(proxy).with_turn(left);
         let Ok(result) = self
             .request
             .try_borrow()

@@ -16,6 +16,9 @@ use crate::store::Kept;
 impl Keeping {
     /// A message that a previous process left.
     pub(super) fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
+        if self.ledger.knows(kept.id) {
+            return;
+        }
         let Some((job, _)) = job_of(kept) else {
             proxy.log(
                 at!(Error),

@@ -27,9 +27,9 @@ use crate::sessions::{Invited, SessionHost};
 use crate::sip::StatusCode;
 use crate::store::{RecipientKey, Settled};
 
-/// Time that a SIP worker spends on one fan-out before it passes on the rest. Together with the
-/// checks of a list of a thousand it stays below 2 ms, by which the worker's next request is late.
-pub(super) const WORKER_TURN: Duration = Duration::from_micros(500);
+/// Time that a SIP worker spends on one message, checks included, before it passes on the rest of
+/// the copies: its next request is late by this.
+pub(super) const WORKER_TURN: Duration = Duration::from_millis(1);
 
 /// Maximum number of requests of one turn that wait for names, before the rest is passed on as a
 /// whole.
@@ -42,6 +42,8 @@ pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 pub(super) struct Sender<'a> {
     service: &'a ControllingFunction,
     proxy: &'a dyn Proxy,
+    /// The time, as of the last copy.
+    now_us: Cell<u64>,
     turn_ends_us: u64,
     /// Number of requests of this turn that wait for names.
     waiting: Cell<u32>,
@@ -62,6 +64,7 @@ impl<'a> Sender<'a> {
         Sender {
             service,
             proxy,
+            now_us: Cell::new(0),
             turn_ends_us: u64::MAX,
             waiting: Cell::new(0),
             received: None,
@@ -74,7 +77,8 @@ impl<'a> Sender<'a> {
 
     /// The same with a turn of this length.
     pub(super) fn with_turn(mut self, turn: Duration) -> Self {
-        self.turn_ends_us = self.proxy.now_us() + turn.as_micros() as u64;
+        self.now_us.set(self.proxy.now_us());
+        self.turn_ends_us = self.now_us.get() + turn.as_micros() as u64;
         self
     }
 
@@ -110,7 +114,7 @@ impl<'a> Sender<'a> {
         let wanted = request.next_hop.unwrap_or(request.request_uri);
         let is_shown = proxy.wants(Event::RecipientRequest);
         // In the usual case the hop is checked only once.
-        if !is_shown && express::take(self.service, proxy, &outgoing, wanted) {
+        if !is_shown && self.express_takes(&outgoing, wanted) {
             return (Sent::Queued, None);
         }
         if !proxy.memory().has_room(outgoing.size_at_most()) {
@@ -164,8 +168,7 @@ impl<'a> Sender<'a> {
                 outgoing.token.name = spot.name.map_or(0, NameTag::bits);
                 // A name with several targets is tried at each of them, which the transaction layer
                 // does.
-                if !spot.has_others && express::take(self.service, self.proxy, &outgoing, &spot.uri)
-                {
+                if !spot.has_others && self.express_takes(&outgoing, &spot.uri) {
                     return (Sent::Queued, None);
                 }
                 express::send_by_transaction(self.proxy, &outgoing, &spot.uri)
@@ -183,6 +186,14 @@ impl<'a> Sender<'a> {
                 (Sent::Failed, None)
             }
         }
+    }
+
+    fn express_takes(&self, outgoing: &Outgoing<'_>, hop: &str) -> bool {
+        if self.now_us.get() == 0 {
+            self.now_us.set(self.proxy.now_us());
+        }
+        let now_ms = self.now_us.get() / 1_000;
+        express::take(self.service, self.proxy, outgoing, hop, now_ms)
     }
 
     /// Sends the requests that the express lane has taken.
@@ -285,10 +296,13 @@ impl Host for Sender<'_> {
     }
 
     fn is_turn_over(&self) -> bool {
-        self.waiting.get() >= MAX_WAITING_PER_TURN || self.proxy.now_us() >= self.turn_ends_us
+        self.now_us.set(self.proxy.now_us());
+        self.waiting.get() >= MAX_WAITING_PER_TURN || self.now_us.get() >= self.turn_ends_us
     }
 
     fn hand_over(&self, job: &[u8]) -> bool {
+        // Copies of this process leave before the 202 of the other.
+        self.flush();
         self.pass_on(Process::FanOut, |transaction| letter::job(transaction, job))
     }
 
@@ -380,12 +394,11 @@ impl SessionHost for Sender<'_> {
             Settled::Deferred(_) => self.service.recipient_key(recipient),
             _ => RecipientKey::default(),
         };
+        if matches!(settled, Settled::Code(code) if code >= 300) {
+            self.service.handle_kept_failed(job, self);
+        }
         let copy = job.copy_of(recipient);
         tell_end(self.service, self.proxy, copy, settled, key);
-    }
-
-    fn rest(&self, number: u64) {
-        self.proxy.post(Process::FanOut, &letter::rest(number));
     }
 
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {

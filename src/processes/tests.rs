@@ -25,8 +25,9 @@ use crate::policy::Settings;
 /// A proxy that records its calls.
 struct Stage {
     now_us: Cell<u64>,
-    /// How long one request takes to send.
+    /// How long one request takes to send, and the script to answer.
     send_us: Cell<u64>,
+    ask_us: Cell<u64>,
     free: Cell<usize>,
     full: Cell<bool>,
     /// Maximum length of a request over UDP.
@@ -47,6 +48,7 @@ impl Stage {
         Stage {
             now_us: Cell::new(1_000_000_000),
             send_us: Cell::new(0),
+            ask_us: Cell::new(0),
             free: Cell::new(MEMORY),
             full: Cell::new(false),
             datagram: Cell::new(65_000),
@@ -190,6 +192,7 @@ impl Proxy for Stage {
 
     fn ask(&self, question: Event, _: &Rc<RefCell<Request>>) -> bool {
         self.note(format!("asked {}", question.name()));
+        self.pass_us(self.ask_us.get());
         true
     }
 
@@ -279,11 +282,11 @@ const FIVE: [&str; 5] = [
     "sip:e@192.0.2.2",
 ];
 
-/// Half a millisecond in the worker, then turns of 20 ms.
+/// A millisecond in the worker, then turns of 20 ms.
 #[test]
 fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
     let (service, stage) = (service(&[]), Stage::new());
-    stage.send_us.set(250);
+    stage.send_us.set(500);
     assert_eq!(handle(&service, &stage, &FIVE), Script::Yes);
     let done = stage.done();
     assert_eq!(
@@ -301,6 +304,33 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
     assert_eq!(stage.done().len(), 2);
     assert_eq!(process.work(&service, &stage), -1);
     assert_eq!(stage.done(), ["MESSAGE sip:e@192.0.2.2", "202 in 1"]);
+}
+
+/// Two processes would have a window of outstanding copies each.
+#[test]
+fn a_long_list_is_handed_over_as_a_whole() {
+    let (service, stage) = (service(&[("max_recipients", "1000")]), Stage::new());
+    let recipients: Vec<String> = (0..129).map(|n| format!("sip:{n}@192.0.2.2")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    handle(&service, &stage, &recipients);
+    assert_eq!(stage.done(), ["keep 1 open for 30000"]);
+    handle(&service, &stage, &recipients[..128]);
+    let done = stage.done();
+    let sent = done.iter().filter(|line| line.starts_with("MESSAGE"));
+    assert_eq!(sent.count(), 128);
+}
+
+#[test]
+fn checks_are_a_part_of_the_turn() {
+    for (ask_us, leave_here) in [(999, 5), (1_000, 1), (9_000, 1)] {
+        let (service, stage) = (service(&[]), Stage::new());
+        stage.wanted.replace(vec![Event::Authorize]);
+        stage.ask_us.set(ask_us);
+        handle(&service, &stage, &FIVE);
+        let done = stage.done();
+        let sent = done.iter().filter(|line| line.starts_with("MESSAGE"));
+        assert_eq!(sent.count(), leave_here, "{ask_us}: {done:?}");
+    }
 }
 
 /// Whatever passes such a request on: nothing would ever end its wait.

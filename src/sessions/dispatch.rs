@@ -197,7 +197,7 @@ impl Sessions {
             ),
             NotStarted::NoRecipients => (StatusCode::FORBIDDEN, "it has no recipients"),
         })?;
-        if let Some(space) = self.service.store_space()
+        if let Some(space) = self.service.content_space()
             && let Err(why) = space.has_room(machine.size().unwrap_or(0))
         {
             host.count(Counter::StoreRefused, 1);
@@ -208,7 +208,7 @@ impl Sessions {
             return Err((StatusCode::SERVICE_UNAVAILABLE, why));
         }
         let mut entry = Entry::new(now, machine, transaction, invite, Some(originator));
-        if self.service.store_space().is_some() {
+        if self.service.content_space().is_some() {
             entry.stored = Stored::Arriving(Box::new(invite.clone()), Vec::new());
         }
         host.log(

@@ -34,9 +34,6 @@ pub trait SessionHost: Journal {
     /// What became of a recipient of a kept message.
     fn settle(&self, job: &FanOutJob, recipient: &str, settled: Settled);
 
-    /// No session has this kept message any more.
-    fn rest(&self, number: u64);
-
     /// Raises an event for the operator's script. `about` represents the request concerned.
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>);
 }

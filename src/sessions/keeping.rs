@@ -4,7 +4,7 @@
 //! ```text
 //!  Arriving --content stored--> Writing --kept--> Kept <-- restored
 //!                                  |                |
-//!                                  +--not kept: Not +--session over: the store has what is left
+//!                                  +--not kept: Not +--lost: the store has what is left
 //! ```
 
 use std::time::Instant;
@@ -57,10 +57,11 @@ impl Sessions {
         let Some((Stored::Writing(job, ends), entry)) = stored else {
             return host.discard(number);
         };
+        self.service.note_large(&job);
         for (uri, settled) in ends {
             host.settle(&job, &uri, settled);
         }
-        entry.stored = Stored::Kept(number, job);
+        entry.stored = Stored::Kept(job);
         self.command(id, RelayCommand::Kept);
     }
 
@@ -92,8 +93,7 @@ impl Sessions {
         }) = KeptInvite::read(written)
         else {
             let line = format_args!("message {number} of the store cannot be read: it is kept");
-            host.log(at!(Critical), line);
-            return host.rest(number);
+            return host.log(at!(Critical), line);
         };
         let has_room = self.sessions.len() < self.service.settings().large_mode.max_sessions;
         let mut bytes = [0; SESSION_ID_BYTES];
@@ -115,9 +115,9 @@ impl Sessions {
             Some(Err(why)) => {
                 let line = format_args!("message {number} of the store cannot be sent: {why:?}");
                 host.log(at!(Error), line);
-                return leave_all(number, &job, host);
+                return leave_all(&job, host);
             }
-            None => return leave_all(number, &job, host),
+            None => return leave_all(&job, host),
         };
         let mut entry = Entry::new(now, machine, TransactionKey(0), &invite, None);
         entry.answered = true;
@@ -128,14 +128,14 @@ impl Sessions {
             job.correlation()
         );
         host.log(at!(Debug), line);
-        entry.stored = Stored::Kept(number, Box::new(job));
+        entry.stored = Stored::Kept(Box::new(job));
         self.sessions.insert(id, entry);
         self.touched(id, host);
     }
 
     /// A session is over, or lost: what is left of its message is the store's.
     pub(super) fn leave_to_store(&self, entry: &Entry, host: &dyn SessionHost) {
-        let Stored::Kept(number, job) = &entry.stored else {
+        let Stored::Kept(job) = &entry.stored else {
             return;
         };
         if self.is_ending {
@@ -144,13 +144,11 @@ impl Sessions {
         for leg in entry.machine.legs().filter(|leg| leg.outcome.is_none()) {
             host.settle(job, leg.uri, Settled::Unsent);
         }
-        host.rest(*number);
     }
 }
 
-fn leave_all(number: u64, job: &FanOutJob, host: &dyn SessionHost) {
+fn leave_all(job: &FanOutJob, host: &dyn SessionHost) {
     for uri in job.recipients() {
         host.settle(job, uri, Settled::Unsent);
     }
-    host.rest(number);
 }

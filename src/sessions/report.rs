@@ -107,7 +107,7 @@ pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &dyn RelayView) 
             leg_state_name(leg.state),
             outcome_name(leg.outcome),
         );
-        if let Some(LegOutcome::Failed(code)) = leg.outcome {
+        if let Some(LegOutcome::Failed(code) | LegOutcome::Deferred(code)) = leg.outcome {
             let _ = write!(out, "\tcode={code}");
         }
         if leg.to_isf {
@@ -175,6 +175,7 @@ fn outcome_name(outcome: Option<LegOutcome>) -> &'static str {
         None => "pending",
         Some(LegOutcome::Delivered) => "delivered",
         Some(LegOutcome::Failed(_)) => "failed",
+        Some(LegOutcome::Deferred(_)) => "deferred",
         Some(LegOutcome::Interworked) => "interworked",
         Some(LegOutcome::OfferedAgain) => "offered-again",
     }

@@ -15,8 +15,8 @@ pub(super) enum Stored {
     Arriving(Box<AcceptedInvite>, Ends),
     /// Its message is being written.
     Writing(Box<FanOutJob>, Ends),
-    /// The store has its message, under this number.
-    Kept(u64, Box<FanOutJob>),
+    /// The store has its message.
+    Kept(Box<FanOutJob>),
 }
 
 /// How recipients have ended, by their URIs.
@@ -40,7 +40,7 @@ impl Stored {
             Stored::Arriving(_, ends) | Stored::Writing(_, ends) => {
                 ends.push((uri.to_owned(), settled));
             }
-            Stored::Kept(_, job) => host.settle(job, uri, settled),
+            Stored::Kept(job) => host.settle(job, uri, settled),
         }
     }
 }

@@ -110,10 +110,6 @@ impl SessionHost for Proxy {
         self.note(format!("{settled:?} {recipient}"));
     }
 
-    fn rest(&self, number: u64) {
-        self.note(format!("rest {number}"));
-    }
-
     fn event(&self, event: Event, code: u16, _: &OutgoingRequest<'_>) {
         self.note(format!("{event:?} {code}"));
     }
@@ -427,7 +423,7 @@ impl Scene {
 }
 
 #[test]
-fn a_message_is_complete_once_it_is_kept_and_rests_with_its_session() {
+fn a_message_is_complete_once_it_is_kept() {
     let mut scene = Scene::new(&[STORE]);
     scene.stores();
     scene.sessions.handle_kept(session(), 5, &scene.proxy);
@@ -441,8 +437,6 @@ fn a_message_is_complete_once_it_is_kept_and_rests_with_its_session() {
         "{done:?}"
     );
     scene.pass(300);
-    let done = scene.proxy.done();
-    assert!(done.contains(&"rest 5".to_owned()), "{done:?}");
     assert!(scene.sessions.is_empty());
 }
 
@@ -482,11 +476,6 @@ fn what_is_left_of_a_kept_message_is_invited_to_in_new_calls() {
         done.contains(&"Code(486) sip:bill@192.0.2.2".to_owned()),
         "{done:?}"
     );
-    assert_eq!(
-        done.iter().filter(|word| *word == "rest 5").count(),
-        1,
-        "{done:?}"
-    );
     assert!(scene.sessions.is_empty());
     // A proxy that ends has not failed.
     scene
@@ -511,7 +500,7 @@ fn what_finds_no_room_for_a_session_stays_in_the_store() {
     scene.proxy.done();
     let now = scene.now;
     scene.sessions.handle_resume(now, 5, kept, &scene.proxy);
-    assert_eq!(scene.proxy.done(), ["Unsent sip:bill@192.0.2.2", "rest 5"]);
+    assert_eq!(scene.proxy.done(), ["Unsent sip:bill@192.0.2.2"]);
 }
 
 #[test]

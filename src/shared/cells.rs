@@ -17,6 +17,8 @@ use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::spin_loop;
 use crate::sync::yield_now;
 
+use super::bytes::{read_bytes, write_bytes};
+
 /// Words in a cell.
 pub const CELL_WORDS: usize = 128;
 
@@ -179,24 +181,19 @@ impl Cells {
 
     /// Writes bytes to a cell, starting at a word; they must fit. Returns the number of words used.
     pub fn write(&self, cell: Cell, word: usize, bytes: &[u8]) -> usize {
-        let mut at = word;
-        for chunk in bytes.chunks(8) {
-            let mut value = [0; 8];
-            value[..chunk.len()].copy_from_slice(chunk);
-            self.set(cell, at, u64::from_le_bytes(value));
-            at += 1;
-        }
-        at - word
+        let used = bytes.len().div_ceil(8);
+        write_bytes(&self.content(cell)[word..][..used], bytes);
+        used
     }
 
     /// Appends this many bytes, starting at a word of a cell; no more than it holds.
     pub fn read(&self, cell: Cell, word: usize, length: usize, into: &mut Vec<u8>) {
-        let end = into.len() + length;
-        let words = length.div_ceil(8).min(CELL_WORDS.saturating_sub(word));
-        for at in word..word + words {
-            into.extend_from_slice(&self.get(cell, at).to_le_bytes());
-        }
-        into.truncate(end);
+        let words = self.content(cell).get(word..).unwrap_or_default();
+        read_bytes(words, length, into);
+    }
+
+    fn content(&self, cell: Cell) -> &'static [AtomicU64] {
+        &self.words[HEAD_WORDS + cell.0 as usize * CELL_WORDS..][..CELL_WORDS]
     }
 }
 

@@ -16,6 +16,7 @@ use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::fence;
 
+use super::bytes::{read_bytes, write_bytes};
 use super::figures::{Figures, RecipientOutcome};
 use super::sender_table::Link;
 
@@ -51,7 +52,8 @@ const TEXT: usize = 13;
 
 const RECIPIENT_WORDS: usize = 16;
 const OF_MESSAGE: usize = 1;
-/// Code (16 bits), state (16 bits), leg.
+/// Code (16 bits), state (3 bits), leg (15 bits), and the lower bits of the record's number: no end
+/// of the recipient before it in this place is taken for its own.
 const STATE: usize = 2;
 /// Milliseconds of its end (48 bits), length of the URI.
 const END: usize = 3;
@@ -59,6 +61,9 @@ const URI: usize = 4;
 
 /// In the time of the last end: no recipient is outstanding, and that was counted.
 const ENDED: u64 = 1 << 63;
+
+/// The last number that a recipient can have.
+const MAX_LEG: u32 = (1 << 15) - 1;
 
 const ABSENT: u64 = 0xffff;
 const END_BITS: u32 = 48;
@@ -281,19 +286,24 @@ const fn recipients_for(messages: usize) -> usize {
 impl MessageTable {
     /// Number of words of a table for this many messages.
     pub const fn words(messages: usize) -> usize {
-        let rings = messages * MESSAGE_WORDS + recipients_for(messages) * RECIPIENT_WORDS;
+        Self::words_for(messages, recipients_for(messages))
+    }
+
+    pub(crate) const fn words_for(messages: usize, recipients: usize) -> usize {
+        let rings = messages * MESSAGE_WORDS + recipients * RECIPIENT_WORDS;
         HEAD_WORDS + rings + Figures::WORDS
     }
 
     /// The table for this many messages (not 0) in `words`, whose length is that of
     /// [`words`](Self::words) and which are all 0 before the first use.
     pub fn new(words: &'static [AtomicU64], messages: usize, now_ms: fn() -> u64) -> Self {
-        debug_assert_eq!(words.len(), Self::words(messages));
+        let recipients = (words.len() - Self::words_for(messages, 0)) / RECIPIENT_WORDS;
+        debug_assert_eq!(words.len(), Self::words_for(messages, recipients));
         let figures = Figures::new(&words[words.len() - Figures::WORDS..]);
         MessageTable {
             words,
             messages,
-            recipients: recipients_for(messages),
+            recipients,
             now_ms,
             figures,
         }
@@ -328,7 +338,7 @@ impl MessageTable {
                 *length = text.len() as u64;
             }
         }
-        store_bytes(&record[TEXT..], &arena[..used]);
+        write_bytes(&record[TEXT..], &arena[..used]);
         let fields = [
             (RECEIVED, message.received_ms),
             (BYTES, message.bytes),
@@ -376,7 +386,7 @@ impl MessageTable {
         let shared: Vec<u8> = texts.into_iter().flatten().flatten().collect();
         let start = used / 8;
         let bytes = [&shared[8 * start..], id].concat();
-        store_bytes(&record[TEXT + start..], &bytes);
+        write_bytes(&record[TEXT + start..], &bytes);
         record[LENGTHS + last / 4].store(packed(&[id.len() as u64]), Release);
     }
 
@@ -386,6 +396,17 @@ impl MessageTable {
             let record = self.message_words(message.number);
             if record[0].load(Acquire) == message.number {
                 record[BYTES].store(bytes, Relaxed);
+            }
+        }
+    }
+
+    /// The link to the sender of a message, which was not known when it was recorded.
+    pub fn set_sender(&self, message: MessageNumber, sender: Link) {
+        if self.is_message(message.number) {
+            let record = self.message_words(message.number);
+            if record[0].load(Acquire) == message.number {
+                let recipients = record[RECIPIENTS].load(Relaxed) & u64::from(u32::MAX);
+                record[RECIPIENTS].store(u64::from(sender.bits()) << 32 | recipients, Relaxed);
             }
         }
     }
@@ -413,9 +434,12 @@ impl MessageTable {
         fence(Release);
         let uri = &uri[..uri.floor_char_boundary(MAX_RECIPIENT_URI_BYTES)];
         record[OF_MESSAGE].store(message.number, Relaxed);
-        record[STATE].store(state_word(leg, RecipientState::Outstanding, 0), Relaxed);
+        let link = message.recipient(leg);
+        let state = state_word(link, leg, RecipientState::Outstanding, 0);
+        // In one order with the end of the recipient before it, which may come meanwhile.
+        record[STATE].swap(state, AcqRel);
         record[END].store((uri.len() as u64) << END_BITS, Relaxed);
-        store_bytes(&record[URI..], uri.as_bytes());
+        write_bytes(&record[URI..], uri.as_bytes());
         record[0].store(number, Release);
     }
 
@@ -425,15 +449,20 @@ impl MessageTable {
             return;
         };
         let record = self.recipient_words(number);
+        let message = record[OF_MESSAGE].load(Relaxed);
+        let length = record[END].load(Relaxed) >> END_BITS;
+        fence(Acquire);
+        if record[0].load(Relaxed) != number {
+            return;
+        }
         let changed = record[STATE].fetch_update(AcqRel, Acquire, |word| {
             let (leg, before, _) = read_state(word)?;
-            let is_open = !before.is_final() && record[0].load(Acquire) == number;
-            is_open.then(|| state_word(leg, state, code))
+            let is_open = !before.is_final() && is_state_of(word, link);
+            is_open.then(|| state_word(link, leg, state, code))
         });
         let Ok(before) = changed else {
             return;
         };
-        let message = record[OF_MESSAGE].load(Relaxed);
         if let Some(place) = read_state(before).and_then(|(_, before, _)| before.counted()) {
             self.count_less(message, place);
         }
@@ -442,8 +471,8 @@ impl MessageTable {
         };
         let now_ms = self.now_ms();
         if state.is_final() {
-            let length = record[END].load(Relaxed) >> END_BITS;
-            record[END].store(length << END_BITS | now_ms, Relaxed);
+            let ended = length << END_BITS | now_ms;
+            let _ = record[END].compare_exchange(length << END_BITS, ended, Relaxed, Relaxed);
         }
         let words = self.message_words(message);
         let counted = words[place].fetch_update(Relaxed, Relaxed, |word| {
@@ -472,14 +501,16 @@ impl MessageTable {
         if ended.iter().sum::<u32>() < words[RECIPIENTS].load(Relaxed) as u32 {
             return;
         }
-        let Some((record, _)) = self.message(message) else {
+        let [received_ms, bytes] = [RECEIVED, BYTES].map(|place| words[place].load(Relaxed));
+        let is_large = read_text(words, MessageText::Mode).as_deref() == Some(b"large");
+        fence(Acquire);
+        // Another message may have replaced it.
+        if words[0].load(Relaxed) != message {
             return;
-        };
+        }
         if words[LAST_END].fetch_or(ENDED, Relaxed) & ENDED == 0 {
-            let is_large = record.text(MessageText::Mode) == Some(b"large");
-            let took_ms = now_ms.saturating_sub(record.received_ms);
-            self.figures
-                .observe_last_end(is_large, took_ms, record.bytes);
+            let took_ms = now_ms.saturating_sub(received_ms);
+            self.figures.observe_last_end(is_large, took_ms, bytes);
         }
     }
 
@@ -622,7 +653,7 @@ impl MessageTable {
         }
         let mut texts: MessageTexts = Default::default();
         for (place, text) in texts.iter_mut().enumerate() {
-            let length = fields[LENGTHS + place / 4] >> (place % 4 * 16) & 0xffff;
+            let length = length_in(fields[LENGTHS + place / 4], place);
             if length != ABSENT {
                 let rest = arena.split_off((length as usize).min(arena.len()));
                 *text = Some(std::mem::replace(&mut arena, rest));
@@ -666,6 +697,24 @@ fn count(number: u64, n: u32) -> u64 {
     number << 32 | u64::from(n)
 }
 
+/// The length of the text at this place, in the word that has it.
+fn length_in(word: u64, place: usize) -> u64 {
+    word >> (place % 4 * 16) & 0xffff
+}
+
+/// One of the texts of a message, which another process may be overwriting.
+fn read_text(record: &[AtomicU64], text: MessageText) -> Option<Vec<u8>> {
+    let length = |place: usize| {
+        let length = length_in(record[LENGTHS + place / 4].load(Relaxed), place);
+        Some(length as usize).filter(|_| length != ABSENT)
+    };
+    let start = (0..text as usize).filter_map(length).sum();
+    let end = start + length(text as usize)?;
+    load_bytes(&record[TEXT..], end)
+        .get(start..)
+        .map(<[u8]>::to_vec)
+}
+
 /// Up to four lengths; the others are absent.
 fn packed(lengths: &[u64]) -> u64 {
     let mut word = u64::MAX;
@@ -676,32 +725,27 @@ fn packed(lengths: &[u64]) -> u64 {
     word
 }
 
-fn state_word(leg: u32, state: RecipientState, code: u16) -> u64 {
-    u64::from(leg) << 32 | (state as u64 + 1) << 16 | u64::from(code)
+fn state_word(link: RecipientLink, leg: u32, state: RecipientState, code: u16) -> u64 {
+    debug_assert!(leg <= MAX_LEG);
+    let state = (state as u64 + 1) << 16;
+    u64::from(link.bits()) << 34 | u64::from(leg & MAX_LEG) << 19 | state | u64::from(code)
 }
 
 fn read_state(word: u64) -> Option<(u32, RecipientState, u16)> {
-    let state = (word >> 16 & 0xffff) as usize;
+    let state = (word >> 16 & 0b111) as usize;
     let state = RecipientState::ALL.get(state.checked_sub(1)?)?;
-    Some(((word >> 32) as u32, *state, word as u16))
+    Some(((word >> 19) as u32 & MAX_LEG, *state, word as u16))
 }
 
-fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
-        let mut value = [0; 8];
-        value[..bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_ne_bytes(value), Relaxed);
-    }
+/// Whether this state is that of the record with this link.
+fn is_state_of(word: u64, link: RecipientLink) -> bool {
+    word >> 34 == u64::from(link.bits())
 }
 
 /// No more than the words have.
 fn load_bytes(words: &[AtomicU64], length: usize) -> Vec<u8> {
-    let words = &words[..length.div_ceil(8).min(words.len())];
-    let bytes = words
-        .iter()
-        .flat_map(|word| word.load(Relaxed).to_ne_bytes());
-    let mut bytes: Vec<u8> = bytes.collect();
-    bytes.truncate(length);
+    let mut bytes = Vec::new();
+    read_bytes(words, length, &mut bytes);
     bytes
 }
 

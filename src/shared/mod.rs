@@ -4,6 +4,7 @@
 //! | file | job |
 //! |---|---|
 //! | `arrivals` | recipients that have become available |
+//! | `bytes` | texts in words |
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
 //! | `figures` | figures for Prometheus |
@@ -17,6 +18,7 @@
 //! | `store_space` | the room in the store |
 
 mod arrivals;
+mod bytes;
 mod cells;
 mod ends;
 mod figures;
@@ -42,7 +44,7 @@ pub use message_table::{
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
 pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
-pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
+pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, Recorded, SenderNote, SenderTable};
 pub use snapshot::{Snapshot, TooLong, Writing};
 pub use source::Source;
 pub use store_space::{NoSpace, StoreSpace};

@@ -228,7 +228,7 @@ impl OutstandingTable {
     }
 
     fn find(&self, key: u64) -> Option<usize> {
-        Self::slots_of(key).find(|slot| self.words(*slot)[0].load(Relaxed) == key)
+        Self::slots_of(key).find(|slot| self.key_word(*slot).load(Relaxed) == key)
     }
 
     /// The slot of a key: its own, one without outstanding recipients, or else the one with the
@@ -239,23 +239,36 @@ impl OutstandingTable {
         }
         let slot = Self::slots_of(key).min_by_key(|slot| self.awaited(*slot, now))?;
         if self.awaited(slot, now) == 0 {
-            self.words(slot)[0].store(key, Relaxed);
+            self.key_word(slot).store(key, Relaxed);
         }
         Some(slot)
     }
 
-    fn words(&self, slot: usize) -> &[AtomicU64] {
-        &self.words[HEAD_WORDS + slot * SLOT_WORDS..][..SLOT_WORDS]
+    /// The set of a slot, and its place there.
+    fn set_of(&self, slot: usize) -> (&[AtomicU64], usize) {
+        const WORDS: usize = WAYS * SLOT_WORDS;
+        let set = &self.words[HEAD_WORDS + slot / WAYS * WORDS..][..WORDS];
+        (set, slot % WAYS)
+    }
+
+    fn key_word(&self, slot: usize) -> &AtomicU64 {
+        let (set, place) = self.set_of(slot);
+        &set[place]
+    }
+
+    fn times(&self, slot: usize) -> &[AtomicU64] {
+        let (set, place) = self.set_of(slot);
+        &set[WAYS + place * TIMES..][..TIMES]
     }
 
     fn awaited(&self, slot: usize, now: u64) -> u64 {
-        let times = self.words(slot)[1..].iter().map(|word| word.load(Relaxed));
+        let times = self.times(slot).iter().map(|word| word.load(Relaxed));
         let alive = times.filter(|word| now.saturating_sub(word >> COUNT_BITS) < TIMES as u64);
         alive.map(|word| word & COUNT).sum()
     }
 
     fn add(&self, slot: usize, time: u64, count: u64) {
-        let word = &self.words(slot)[1 + time as usize % TIMES];
+        let word = &self.times(slot)[time as usize % TIMES];
         let more = |word: u64| {
             let before = if word >> COUNT_BITS == time {
                 word & COUNT
@@ -269,7 +282,7 @@ impl OutstandingTable {
 
     fn subtract(&self, slot: usize, charge: Charge, count: u64) {
         let Some(time) = charge.time() else { return };
-        let word = &self.words(slot)[1 + time as usize % TIMES];
+        let word = &self.times(slot)[time as usize % TIMES];
         let less = |word: u64| {
             let left = (word & COUNT).saturating_sub(count);
             // Another period may have replaced it.

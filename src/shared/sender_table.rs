@@ -80,6 +80,17 @@ impl SenderNote {
     }
 }
 
+/// A record, for other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What its message is [known by](SenderTable::name_of).
+    pub name: [u8; 16],
+    /// Seconds for which it is still kept.
+    pub ttl_s: u64,
+    /// The URI of the sender.
+    pub sender: String,
+}
+
 /// A message that has been recorded.
 #[derive(Debug)]
 pub struct Noted {
@@ -126,10 +137,15 @@ impl SenderTable {
     pub fn new(words: &'static [AtomicU64], random: fn(&mut [u8]), now_s: fn() -> u64) -> Self {
         let mut key = [0; 32];
         random(&mut key);
+        Self::with_key(words, &key, now_s)
+    }
+
+    /// The same with this secret key, by which other nodes know the same messages.
+    pub fn with_key(words: &'static [AtomicU64], key: &[u8; 32], now_s: fn() -> u64) -> Self {
         SenderTable {
             words,
             records: words.len().saturating_sub(HEAD_WORDS) / (BUCKET_WORDS + RECORD_WORDS),
-            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            key: hmac::Key::new(hmac::HMAC_SHA256, key),
             now_s,
         }
     }
@@ -238,6 +254,45 @@ impl SenderTable {
         self.find_named(self.name(message_id))
     }
 
+    /// What a message is known by, at all nodes with the same key.
+    pub fn name_of(&self, message_id: &str) -> [u8; 16] {
+        bytes_of(self.name(message_id))
+    }
+
+    /// The next of the records after `last`, which becomes its number. `None`: there is none, or it
+    /// is not complete yet. Those that were overwritten are left out.
+    pub fn next_after(&self, last: &mut u64) -> Option<Recorded> {
+        if self.records == 0 {
+            return None;
+        }
+        let newest = self.words[0].load(Acquire);
+        let kept_from = newest.saturating_sub(self.records as u64);
+        let number = (*last).max(kept_from) + 1;
+        if number > newest {
+            return None;
+        }
+        // The last word to be written has the number too.
+        let is_whole = self.record(number)[UNDELIVERED].load(Acquire) >> COUNT_BITS
+            == number & (u64::MAX >> COUNT_BITS);
+        let (name, until, sender) = self.read(number).filter(|_| is_whole)?;
+        *last = number;
+        Some(Recorded {
+            name: bytes_of(name),
+            ttl_s: until.saturating_sub((self.now_s)()),
+            sender,
+        })
+    }
+
+    /// Goes on behind the next record, which its writer has not completed.
+    pub fn skip(&self, last: &mut u64) {
+        *last = (*last + 1).min(self.words[0].load(Relaxed));
+    }
+
+    /// Whether there are records after this one.
+    pub fn has_after(&self, last: u64) -> bool {
+        self.words[0].load(Relaxed) > last
+    }
+
     fn find_named(&self, name: Hash) -> Option<String> {
         if self.records == 0 {
             return None;
@@ -328,10 +383,18 @@ impl SenderTable {
         let word = |at: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&tag.as_ref()[at..at + 8]);
-            u64::from_ne_bytes(bytes)
+            u64::from_be_bytes(bytes)
         };
         [word(0), word(8)]
     }
+}
+
+fn bytes_of(name: Hash) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (half, word) in bytes.chunks_exact_mut(8).zip(name) {
+        half.copy_from_slice(&word.to_be_bytes());
+    }
+    bytes
 }
 
 fn entry(name: Hash, number: u64) -> u64 {

@@ -1,6 +1,8 @@
 //! What the thread asks of the database it owns, whichever that is.
 
-use super::record::Kept;
+use std::time::Duration;
+
+use super::record::{Kept, SenderName, SenderOf};
 
 /// Why a message was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) struct Batch<'a> {
     pub(super) ended: Vec<(u64, &'a [u8])>,
     /// Messages whose last recipient has ended.
     pub(super) done: Vec<u64>,
+    /// Who gets disposition notifications about messages.
+    pub(super) senders: Vec<&'a SenderOf>,
     /// Repetitions of this message and all before it need not be recognised any more.
     pub(super) forgotten: Option<u64>,
 }
@@ -56,4 +60,41 @@ pub(super) trait Engine: Send {
 
     /// Bytes in use, as far as it is known.
     fn bytes(&self) -> Option<u64>;
+
+    /// Who gets disposition notifications about these messages, where nodes share that.
+    fn find_senders(&mut self, names: &[SenderName]) -> Result<Vec<Option<String>>, Failure> {
+        Ok(names.iter().map(|_| None).collect())
+    }
+
+    /// After how long [`tend`](Self::tend) wants to be called. `None`: never.
+    fn tends(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Does what nodes that share the store have to do from time to time.
+    fn tend(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// What has become known since the last time, also while it is not open.
+    fn news(&mut self) -> News {
+        News::default()
+    }
+
+    /// Recipients with these hashes have arrived here: other nodes are told when it is next tended.
+    fn tell_arrived(&mut self, _hashes: &[u32]) {}
+
+    /// This process ends: others need not wait to take over what it leaves.
+    fn leave(&mut self) {}
+}
+
+/// What other nodes do.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Messages that another node has taken over.
+    pub(super) lost: Vec<u64>,
+    /// Hashes of recipients that have arrived at other nodes.
+    pub(super) arrived: Vec<u32>,
+    /// Whether this node has taken over some.
+    pub(super) has_left_over: bool,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::server::ServerAddress;
+
 /// Why something cannot be the store.
 #[derive(Debug)]
 pub struct StoreError {
@@ -19,6 +21,8 @@ pub(super) enum Cause {
     Io(io::Error),
     /// The database failed.
     Database(rusqlite::Error),
+    /// The server of the store refuses.
+    Server(String),
     /// Another proxy is using it.
     InUse,
     /// It was written by a later release, with this version of the tables.
@@ -31,6 +35,14 @@ impl StoreError {
         StoreError {
             place: dir.display().to_string(),
             cause: cause.into(),
+        }
+    }
+
+    /// Of the store on this server.
+    pub(super) fn of_server(server: &ServerAddress, why: String) -> Self {
+        StoreError {
+            place: server.to_string(),
+            cause: Cause::Server(why),
         }
     }
 }
@@ -53,6 +65,7 @@ impl fmt::Display for StoreError {
         match &self.cause {
             Cause::Io(error) => write!(f, "cannot be used: {error}"),
             Cause::Database(error) => write!(f, "cannot be used: {error}"),
+            Cause::Server(why) => write!(f, "cannot be used: {why}"),
             Cause::InUse => f.write_str("is in use by another proxy"),
             Cause::Newer(version) => write!(
                 f,

@@ -170,6 +170,8 @@ enum At {
     Idle,
     /// On its way since then.
     Sent(u64),
+    /// Since then in a session, which says what becomes of it, however long that takes.
+    InSession(u64),
     /// It waits for its recipient until then.
     Waiting(u64, RecipientKey),
     /// To be given up with this code.
@@ -295,6 +297,7 @@ impl Ledger {
             let (is_again, over) = match self.copies.get(&copy).map(|known| (known, known.at)) {
                 Some((_, At::Sent(sent_ms))) if sent_ms + LOST_MS > now_ms => return None,
                 Some((_, At::Waiting(due_ms, _))) if due_ms > now_ms && !is_expired => return None,
+                Some((_, At::InSession(_))) => return None,
                 Some((_, At::Sent(_))) => (true, None),
                 Some((_, At::Over(code))) => (false, Some(code)),
                 Some((known, At::Idle | At::Waiting(..))) => (known.is_left_over, None),
@@ -324,6 +327,16 @@ impl Ledger {
 
     /// A copy is on its way. One that has ended meanwhile stays so.
     pub fn sent(&mut self, id: u64, copy: CopyId, now_ms: u64) {
+        self.set_at(id, copy, At::Sent(now_ms));
+    }
+
+    /// A session has a copy: it is neither due nor lost until its end is known, or it is
+    /// [unsent](Self::unsent).
+    pub fn in_session(&mut self, id: u64, copy: CopyId, now_ms: u64) {
+        self.set_at(id, copy, At::InSession(now_ms));
+    }
+
+    fn set_at(&mut self, id: u64, copy: CopyId, at: At) {
         if self.has_ended(id, copy) {
             return;
         }
@@ -333,7 +346,7 @@ impl Ledger {
             is_left_over: false,
             at: At::Idle,
         });
-        known.at = At::Sent(now_ms);
+        known.at = at;
     }
 
     /// Whether a copy of a message is known to have ended.
@@ -354,10 +367,14 @@ impl Ledger {
         }
     }
 
-    /// Whether only a previous process may have sent a copy.
-    pub fn is_left_over(&self, copy: CopyId) -> bool {
-        let known = self.copies.get(&copy);
-        known.is_some_and(|known| known.is_left_over && matches!(known.at, At::Idle))
+    /// Whether no attempt of this process is on its way, but one was, or one of a previous process:
+    /// a late response can only be to that.
+    pub fn takes_late(&self, copy: CopyId) -> bool {
+        self.copies.get(&copy).is_some_and(|known| match known.at {
+            At::Idle => known.is_left_over,
+            At::Waiting(..) => true,
+            At::Sent(_) | At::InSession(_) | At::Over(_) => false,
+        })
     }
 
     /// Another copy, to the same recipient, is on its way in place of this one.
@@ -441,7 +458,7 @@ impl Ledger {
         }
         self.leave(copy);
         let sent_ms = match self.copies.get(&copy).map(|known| known.at) {
-            Some(At::Sent(sent_ms)) => sent_ms,
+            Some(At::Sent(since_ms) | At::InSession(since_ms)) => since_ms,
             _ => now_ms,
         };
         let awaited = self.awaited.range(least(recipient.address)..);
@@ -620,6 +637,11 @@ impl Ledger {
         self.copies.retain(|_, copy| copy.message != id);
         self.end_message(id, now_ms);
         true
+    }
+
+    /// Whether a message is outstanding.
+    pub fn knows(&self, id: u64) -> bool {
+        self.messages.contains_key(&id)
     }
 
     /// When the next message is due.

@@ -22,6 +22,8 @@
 //! | `file_engine` | a database in a directory of this machine |
 //! | `database` | its tables |
 //! | `content` | the files with the content of large messages |
+//! | `redis_engine` | Valkey or Redis, which several nodes share |
+//! | `server` | where that is, and a connection |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
@@ -36,6 +38,8 @@ mod ledger;
 mod lock;
 mod recent;
 mod record;
+mod redis_engine;
+mod server;
 mod thread;
 
 pub use content::{ContentFolder, NewContent};
@@ -44,5 +48,7 @@ pub use engine::Refusal;
 pub use error::StoreError;
 pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};
 pub use lock::StoreLock;
-pub use record::{Kept, Settled};
-pub use thread::{Report, Store};
+pub use record::{Kept, SenderName, SenderOf, Settled};
+pub use redis_engine::{NodeSettings, Survey, survey};
+pub use server::ServerAddress;
+pub use thread::{FoundSender, Location, Report, Store};

@@ -1,6 +1,30 @@
 //! The record of a message.
 
+use std::fmt;
+
 use bytes::Bytes;
+
+/// What a message is known by in disposition notifications: a keyed hash of its Message-ID, the
+/// same at all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderName(pub [u8; 16]);
+
+impl fmt::Display for SenderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Who gets disposition notifications about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderOf {
+    /// The message.
+    pub name: SenderName,
+    /// Its sender.
+    pub uri: String,
+    /// Seconds for which it is kept.
+    pub ttl_s: u64,
+}
 
 /// An accepted message as it is written to the store and read back.
 #[derive(Clone, Debug, PartialEq, Eq)]

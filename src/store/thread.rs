@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,16 +14,22 @@ use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
 use super::content::ContentFolder;
-use super::engine::{Batch, Engine, Failure, Refusal};
+use super::engine::{Batch, Engine, Failure, News, Refusal};
 use super::error::StoreError;
 use super::file_engine::FileEngine;
-use super::record::Kept;
+use super::record::{Kept, SenderName, SenderOf};
+use super::redis_engine::{NodeSettings, RedisEngine};
+use super::server::ServerAddress;
+use crate::random::fill_random;
 use crate::shared::StoreSpace;
 use crate::threads;
 
 /// Limits of one transaction: messages, and about so many bytes of them.
 const MAX_BATCH: usize = 1024;
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Maximum number of senders that wait to be written.
+const MAX_SENDERS: usize = 10_000;
 
 /// About how many bytes of messages one read returns.
 const READ_BYTES: usize = 1024 * 1024;
@@ -34,8 +40,32 @@ const ROW_BYTES: u64 = 256;
 /// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How much longer than a look at what other nodes do the thread waits for the next one, at least:
+/// a slow server has time for messages too.
+const TENDING_SHARE: u32 = 4;
+
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
+
+/// Where the store is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// On a server that several nodes share.
+    Server(ServerAddress, NodeSettings),
+}
+
+/// Who gets disposition notifications about a message, as other nodes know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundSender {
+    /// This one.
+    At(String),
+    /// Nobody: the message is unknown.
+    Nobody,
+    /// The store cannot be asked now.
+    NotNow,
+}
 
 /// A report of the thread.
 #[derive(Debug)]
@@ -52,6 +82,14 @@ pub enum Report {
     Gone(u64),
     /// The next of the messages that are left over; empty: there are no more.
     LeftOver(Vec<Kept>),
+    /// There may be messages that are left over.
+    HasLeftOver,
+    /// Another node has taken over these messages.
+    Lost(Vec<u64>),
+    /// Recipients with these hashes have arrived at other nodes.
+    Arrived(Vec<u32>),
+    /// The answer to the question with this number.
+    Sender(u64, FoundSender),
     /// They cannot be read now, for this reason; `None`: the database is being reopened.
     NotNow(Option<String>),
     /// The database failed for this reason. It is reopened as soon as possible.
@@ -66,6 +104,9 @@ enum Command {
     Done(Vec<u64>),
     Read(u64),
     ReadLeftOver,
+    NoteSender(SenderOf),
+    FindSender(u64, SenderName),
+    Arrived(Vec<u32>),
 }
 
 /// Figures that every thread may read.
@@ -86,29 +127,42 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in this directory and starts its thread. `signal` becomes readable whenever
-    /// there is a [report](Self::report). Repetitions are recognised for `taken_s` seconds.
+    /// Opens the store and starts its thread. `signal` becomes readable whenever there is a
+    /// [report](Self::report). Repetitions are recognised for `taken_s` seconds. A server is
+    /// connected to by the thread.
     ///
     /// # Errors
     /// It cannot be opened.
     pub fn start(
-        dir: &Path,
+        location: Location,
         space: StoreSpace,
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
-        let engine = FileEngine::new(dir.to_owned())?;
-        let next_id = engine.first_id();
+        let place = location.clone();
+        let (mut folder, mut contents) = (None, Vec::new());
+        let (engine, next_id): (Box<dyn Engine>, u64) = match location {
+            Location::Folder(dir) => {
+                folder = Some(ContentFolder::of_store(&dir));
+                let engine = FileEngine::new(dir)?;
+                contents = engine.contents()?;
+                let next_id = engine.first_id();
+                (Box::new(engine), next_id)
+            }
+            Location::Server(server, node) => (Box::new(RedisEngine::new(server, node)), any_id()),
+        };
+        let is_open = matches!(place, Location::Folder(_));
         let figures = Arc::new(Figures::default());
         space.set_database(engine.bytes().unwrap_or(0));
-        let contents = engine.contents()?;
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
-            engine: Box::new(engine),
-            is_open: true,
+            engine,
+            is_open,
+            has_failed: false,
+            tend: Instant::now(),
             space,
-            folder: ContentFolder::of_store(dir),
+            folder,
             contents: contents
                 .into_iter()
                 .map(|(id, name, bytes)| (id, (name, bytes)))
@@ -120,13 +174,17 @@ impl Store {
             figures: Arc::clone(&figures),
             ended: BTreeMap::new(),
             done: BTreeSet::new(),
+            senders: Vec::new(),
             at_work: Vec::new(),
             taken: VecDeque::new(),
             retry: Instant::now(),
             clear_up: Instant::now() + CLEAR_UP,
         };
         let thread = threads::spawn("cpm-store", move || writer.run());
-        let not_started = |error: io::Error| StoreError::of_folder(dir, error);
+        let not_started = |error: io::Error| match &place {
+            Location::Folder(dir) => StoreError::of_folder(dir, error),
+            Location::Server(server, _) => StoreError::of_server(server, error.to_string()),
+        };
         Ok(Store {
             commands: Some(commands),
             reports,
@@ -170,6 +228,22 @@ impl Store {
         self.tell(Command::ReadLeftOver);
     }
 
+    /// Records who gets disposition notifications about a message, for all nodes.
+    pub fn note_sender(&self, sender: SenderOf) {
+        self.tell(Command::NoteSender(sender));
+    }
+
+    /// Asks who gets disposition notifications about a message; [`Report::Sender`] with this number
+    /// follows. `false`: it never will.
+    pub fn find_sender(&self, number: u64, name: SenderName) -> bool {
+        self.tell(Command::FindSender(number, name))
+    }
+
+    /// Tells other nodes that recipients with these hashes have arrived.
+    pub fn tell_arrived(&self, hashes: Vec<u32>) {
+        self.tell(Command::Arrived(hashes));
+    }
+
     /// The next report of the thread.
     pub fn report(&self) -> Option<Report> {
         self.reports.try_recv().ok()
@@ -203,10 +277,15 @@ impl Drop for Store {
 
 struct Writer {
     engine: Box<dyn Engine>,
-    /// Otherwise it has failed and is to be reopened.
+    /// Otherwise it is to be opened.
     is_open: bool,
+    /// Whether it has failed since it was last open.
+    has_failed: bool,
+    /// When it is next tended, if its engine wants that.
+    tend: Instant,
     space: StoreSpace,
-    folder: ContentFolder,
+    /// Where the content of large messages is, if they are kept.
+    folder: Option<ContentFolder>,
     /// The files of large messages, and their sizes.
     contents: HashMap<u64, (String, u64)>,
     taken_s: u64,
@@ -217,6 +296,7 @@ struct Writer {
     /// Outcomes that are not written yet.
     ended: BTreeMap<u64, Vec<u8>>,
     done: BTreeSet<u64>,
+    senders: Vec<SenderOf>,
     /// Messages that are being written.
     at_work: Vec<u64>,
     /// Messages whose repetitions are to be recognised, and until when.
@@ -231,7 +311,7 @@ impl Writer {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             match turn {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return self.engine.leave(),
                 Err(_) => {
                     let lost = std::mem::take(&mut self.at_work);
                     let failure = Failure {
@@ -247,7 +327,10 @@ impl Writer {
     /// False: the handle is gone, and everything is written.
     fn turn(&mut self) -> bool {
         let is_behind = !self.is_open || !self.ended.is_empty() || !self.done.is_empty();
-        let wait = if is_behind { RETRY } else { CLEAR_UP };
+        let mut wait = if is_behind { RETRY } else { CLEAR_UP };
+        if self.is_open && self.engine.tends().is_some() {
+            wait = wait.min(self.tend.saturating_duration_since(Instant::now()));
+        }
         let mut is_over = false;
         let mut gathered = Vec::new();
         let mut bytes = 0;
@@ -272,11 +355,12 @@ impl Writer {
             };
         }
         self.carry_out(gathered);
+        self.tend();
         !is_over
     }
 
     fn carry_out(&mut self, gathered: Vec<Command>) {
-        let (mut kept, mut reads) = (Vec::new(), Vec::new());
+        let (mut kept, mut reads, mut finds) = (Vec::new(), Vec::new(), Vec::new());
         let mut wants_left_over = false;
         for command in gathered {
             match command {
@@ -285,14 +369,28 @@ impl Writer {
                 Command::Done(done) => self.done.extend(done),
                 Command::Read(id) => reads.push(id),
                 Command::ReadLeftOver => wants_left_over = true,
+                Command::NoteSender(sender) if self.senders.len() < MAX_SENDERS => {
+                    self.senders.push(sender);
+                }
+                Command::NoteSender(_) => {}
+                Command::FindSender(number, name) => finds.push((number, name)),
+                Command::Arrived(hashes) => {
+                    self.engine.tell_arrived(&hashes);
+                    self.tend = Instant::now();
+                }
             }
         }
         for id in &self.done {
             self.ended.remove(id);
         }
+        if self.has_failed {
+            // Opening it may take time that their senders do not have.
+            self.refuse(&mut kept);
+        }
         self.open();
         self.write(kept);
         self.read(&reads);
+        self.find_senders(&finds);
         if wants_left_over {
             self.read_left_over();
         }
@@ -302,11 +400,60 @@ impl Writer {
         if self.is_open || Instant::now() < self.retry {
             return;
         }
+        let opened = self.engine.open();
         self.retry = Instant::now() + RETRY;
-        if self.engine.open().is_ok() {
-            self.is_open = true;
-            self.space.set_down(false);
-            self.say(Report::Works);
+        match opened {
+            Ok(()) => {
+                self.is_open = true;
+                self.space.set_down(false);
+                if std::mem::take(&mut self.has_failed) {
+                    self.say(Report::Works);
+                }
+            }
+            // The reason may be another one than before.
+            Err(failure) if !self.has_failed => self.fail(failure, Vec::new()),
+            Err(_) => {}
+        }
+    }
+
+    /// Has the engine tended, where it wants that, and passes on what other nodes do.
+    fn tend(&mut self) {
+        let Some(interval) = self.engine.tends() else {
+            return;
+        };
+        let now = Instant::now();
+        if self.is_open && now >= self.tend {
+            let tended = self.engine.tend();
+            let took = now.elapsed();
+            self.tend = Instant::now() + interval.max(took * TENDING_SHARE);
+            if let Err(failure) = tended {
+                self.fail(failure, Vec::new());
+            }
+        }
+        let News {
+            lost,
+            arrived,
+            has_left_over,
+        } = self.engine.news();
+        if !lost.is_empty() {
+            for id in &lost {
+                self.ended.remove(id);
+                self.done.remove(id);
+            }
+            self.say(Report::Lost(lost));
+        }
+        if !arrived.is_empty() {
+            self.say(Report::Arrived(arrived));
+        }
+        if has_left_over {
+            self.say(Report::HasLeftOver);
+        }
+    }
+
+    fn refuse(&mut self, kept: &mut Vec<Kept>) {
+        let refused: Vec<u64> = kept.drain(..).map(|message| message.id).collect();
+        if !refused.is_empty() {
+            self.say(Report::Refused(refused, Refusal::Down));
         }
     }
 
@@ -316,18 +463,14 @@ impl Writer {
         if !over.is_empty() {
             self.say(Report::Refused(over, Refusal::Full));
         }
+        if !self.is_open {
+            return self.refuse(&mut kept);
+        }
         self.at_work = kept.iter().map(|message| message.id).collect();
         let now = Instant::now();
         let forgotten = self.forgotten(now);
         let is_idle = kept.is_empty() && self.ended.is_empty() && self.done.is_empty();
-        if is_idle && forgotten.is_none() {
-            return;
-        }
-        if !self.is_open {
-            let refused = std::mem::take(&mut self.at_work);
-            if !refused.is_empty() {
-                self.say(Report::Refused(refused, Refusal::Down));
-            }
+        if is_idle && self.senders.is_empty() && forgotten.is_none() {
             return;
         }
         let batch = Batch {
@@ -339,6 +482,7 @@ impl Writer {
                 .map(|(id, ended)| (*id, &ended[..]))
                 .collect(),
             done: self.done.iter().copied().collect(),
+            senders: self.senders.iter().collect(),
             forgotten,
         };
         let written = self.engine.write(&batch);
@@ -347,6 +491,7 @@ impl Writer {
             return self.fail(failure, ids);
         }
         self.ended.clear();
+        self.senders.clear();
         if let Some(bytes) = self.engine.bytes() {
             self.space.set_database(bytes);
         }
@@ -372,7 +517,8 @@ impl Writer {
         for id in std::mem::take(&mut self.done) {
             // A file that cannot be removed now goes at the next start.
             if let Some((name, bytes)) = self.contents.remove(&id)
-                && self.folder.remove(&name).is_ok()
+                && let Some(folder) = &self.folder
+                && folder.remove(&name).is_ok()
             {
                 self.space.give_back(bytes);
             }
@@ -411,6 +557,7 @@ impl Writer {
     fn fail(&mut self, Failure { why, refusal }: Failure, refused: Vec<u64>) {
         self.engine.close();
         self.is_open = false;
+        self.has_failed = true;
         self.space.set_down(true);
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
@@ -435,6 +582,23 @@ impl Writer {
         }
     }
 
+    fn find_senders(&mut self, asked: &[(u64, SenderName)]) {
+        if asked.is_empty() {
+            return;
+        }
+        let names: Vec<SenderName> = asked.iter().map(|(_, name)| *name).collect();
+        let found = self.engine.find_senders(&names).ok();
+        let mut found = found.into_iter().flatten();
+        for (number, _) in asked {
+            let sender = match found.next() {
+                Some(Some(uri)) => FoundSender::At(uri),
+                Some(None) => FoundSender::Nobody,
+                None => FoundSender::NotNow,
+            };
+            self.say(Report::Sender(*number, sender));
+        }
+    }
+
     fn read_left_over(&mut self) {
         if !self.is_open {
             return self.say(Report::NotNow(None));
@@ -454,9 +618,18 @@ impl Writer {
     }
 }
 
+/// The first of the numbers of this process's messages, where others have numbers of their own.
+fn any_id() -> u64 {
+    let mut random = [0; 8];
+    fill_random(&mut random);
+    // Room for as many as one process can have, and a positive number for any database.
+    u64::from_ne_bytes(random) >> 2
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use bytes::Bytes;
     use rustix::event::{EventfdFlags, eventfd};
@@ -473,7 +646,13 @@ mod tests {
         ContentFolder::of_store(dir)
             .prepare(&Default::default(), None)
             .unwrap();
-        Store::start(dir, space, 100, Arc::new(signal)).unwrap()
+        Store::start(
+            Location::Folder(dir.to_owned()),
+            space,
+            100,
+            Arc::new(signal),
+        )
+        .unwrap()
     }
 
     fn next(store: &Store) -> Report {

@@ -22,6 +22,7 @@ use crate::prometheus::Prometheus;
 use crate::proxy::{Proxy, StartFailure};
 use crate::radius::Radius;
 use crate::recording::PortUse;
+use crate::redis::Redis;
 use crate::sipp::{Scenario, Sipp};
 use crate::web_server::WebServer;
 
@@ -180,6 +181,13 @@ impl Bench {
     pub fn postgres(&self) -> Postgres {
         let folder = self.folder.join(self.next_name("postgres"));
         or_fail("starting PostgreSQL", Postgres::start(self.port(), &folder))
+    }
+
+    /// Starts a Redis server.
+    #[track_caller]
+    pub fn redis(&self) -> Redis {
+        let folder = self.folder.join(self.next_name("redis"));
+        or_fail("starting Redis", Redis::start(self.port(), &folder))
     }
 
     /// Starts a RADIUS server for accounting.

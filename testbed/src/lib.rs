@@ -64,7 +64,7 @@
 //! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
 //! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
-//! | `web_server.rs`, `postgres.rs`, `radius.rs` | their storage |
+//! | `web_server.rs`, `postgres.rs`, `radius.rs`, `redis.rs` | their storage |
 //! | `prometheus.rs` | a Prometheus that scrapes a proxy |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
@@ -111,6 +111,7 @@ mod proof;
 mod proxy;
 mod radius;
 mod recording;
+mod redis;
 mod request;
 mod sdp;
 mod segments;
@@ -150,6 +151,7 @@ pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
 pub use radius::Radius;
 pub use recording::{Complaint, Recording};
+pub use redis::{Link, Redis};
 pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};

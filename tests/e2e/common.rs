@@ -150,6 +150,14 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
 }
 
+/// Prints how long it has taken until all was well again after this fault (`make faults`).
+pub(crate) fn well_again(fault: &str, since: Instant) {
+    println!(
+        "well again after {:.2} s: {fault}",
+        since.elapsed().as_secs_f32()
+    );
+}
+
 /// Fails if the manual's table of this name differs, or writes it (`CPM_UPDATE_MANUAL=1`). `test`:
 /// the test that generates the table.
 #[track_caller]

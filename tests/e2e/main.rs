@@ -9,6 +9,7 @@
 //! | `groups` | pre-defined groups |
 //! | `both_modes` | what both modes have in common |
 //! | `sites` | the configurations of `kamailio-config/` and `opensips-config/` |
+//! | `nodes` | several nodes that share a store |
 //! | `module` | parameters, scripts, log, commands, manual |
 //! | `kamailio`, `opensips` | features native to one proxy: the tests of the other are left out |
 
@@ -18,6 +19,7 @@ mod groups;
 mod kamailio;
 mod large;
 mod module;
+mod nodes;
 mod opensips;
 mod pager;
 mod sites;

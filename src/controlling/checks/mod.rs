@@ -27,6 +27,8 @@ mod common;
 mod group;
 mod lists;
 mod sent_on;
+#[cfg(test)]
+mod tests;
 
 pub(super) use common::single_fields;
 

@@ -12,7 +12,7 @@ use crate::controlling::header_fields::put;
 use crate::controlling::hops::{hops_left, hops_of};
 use crate::controlling::host::{Counter, Journal};
 use crate::controlling::received::{Kind, Received};
-use crate::controlling::refusal::Reply;
+use crate::controlling::refusal::{Refusal, Reply};
 use crate::controlling::request::{Correlation, Request};
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::{self, CpimMessage};
@@ -22,6 +22,7 @@ use crate::mime::{ContentType, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
+use crate::store::SenderName;
 
 /// How to forward a notification: as a proxy does; everything not named here stays as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,31 @@ pub enum Forwarded {
     /// The group sends its own in place of the member's, see
     /// [`send_nameless`](ControllingFunction::send_nameless).
     Nameless(Box<NamelessReceipt>),
+    /// Its message is unknown here: another node may have told the store who sent it.
+    Elsewhere(Box<Inquiry>),
     /// It must not be forwarded.
     Refused(Reply),
+}
+
+/// What is to be asked about a notification, and how it goes on then.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// What its message is known by.
+    pub name: SenderName,
+    /// How to forward it, without the Request-URI; `None`: the group sends its own, see
+    /// [`forward_found`](ControllingFunction::forward_found).
+    pub forwarding: Option<Forwarding>,
+}
+
+/// A received notification to an address of the service.
+struct Told {
+    message: Message,
+    document: Bytes,
+    /// The Message-ID of the message that it is about.
+    id: String,
+    /// Whether it is to a group, which sends its own in its place.
+    is_nameless: bool,
+    correlation: String,
 }
 
 impl Request {
@@ -90,67 +114,110 @@ impl ControllingFunction {
         is_asked: bool,
         host: &dyn Journal,
     ) -> Forwarded {
-        let settings = self.settings();
-        let Some(senders) = self
-            .senders()
-            .filter(|_| is_asked || settings.imdn == Imdn::Forward)
-        else {
+        let is_wanted = is_asked || self.settings().imdn == Imdn::Forward;
+        let Some(senders) = self.senders().filter(|_| is_wanted) else {
             return Forwarded::NotOurs;
         };
+        let Some(told) = self.read_notification(received, host) else {
+            return Forwarded::NotOurs;
+        };
+        match senders.find(&told.id) {
+            Some(sender) => self.go_on(received, &told, sender, host),
+            None if self.shares_store() => {
+                let passes = single_fields(&told.message).and_then(|()| hops_left(&told.message));
+                if let Err(refusal) = passes {
+                    return self.not_forwarded(&refusal, &told, host);
+                }
+                // The Request-URI follows.
+                let forwarding = || self.forwarding(received, &told.message, String::new());
+                Forwarded::Elsewhere(Box::new(Inquiry {
+                    name: SenderName(senders.name_of(&told.id)),
+                    forwarding: (!told.is_nameless).then(forwarding),
+                }))
+            }
+            None => {
+                host.count(Counter::ImdnUnknown, 1);
+                let line = format_args!(
+                    "a disposition notification about an unknown message, {}",
+                    told.correlation
+                );
+                host.log(at!(Debug), line);
+                Forwarded::NotOurs
+            }
+        }
+    }
+
+    /// The decision on a notification about a message of this sender, as another node has it.
+    pub fn forward_found(
+        &self,
+        received: &Received<'_>,
+        sender: String,
+        host: &dyn Journal,
+    ) -> Forwarded {
+        match self.read_notification(received, host) {
+            Some(told) => self.go_on(received, &told, sender, host),
+            None => Forwarded::NotOurs,
+        }
+    }
+
+    /// `None`: it is none, or not to an address of the service.
+    fn read_notification(&self, received: &Received<'_>, host: &dyn Journal) -> Option<Told> {
         // The Request-URI first: it excludes nearly all other traffic of a proxy.
-        let Some(own) = Uri::parse(received.request_uri)
+        let own = Uri::parse(received.request_uri)
             .ok()
-            .filter(|uri| self.takes_notifications_to(uri))
-        else {
-            return Forwarded::NotOurs;
-        };
-        let Ok(message) = Message::parse(Bytes::copy_from_slice(received.message)) else {
-            return Forwarded::NotOurs;
-        };
-        let Some(document) = document(&message).filter(|_| message.method() == Some("MESSAGE"))
-        else {
-            return Forwarded::NotOurs;
-        };
-        let correlation = Correlation::of(&message);
-        let id = match imdn::notified_message_id(&document) {
-            Ok(id) => id,
-            Err(error) => {
+            .filter(|uri| self.takes_notifications_to(uri))?;
+        let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
+        let document = document(&message).filter(|_| message.method() == Some("MESSAGE"))?;
+        let correlation = Correlation::of(&message).to_string();
+        let id = imdn::notified_message_id(&document)
+            .inspect_err(|error| {
                 let line = format_args!(
                     "a disposition notification cannot be read: {error}, {correlation}"
                 );
                 host.log(at!(Debug), line);
-                return Forwarded::NotOurs;
-            }
-        };
-        let Some(sender) = senders.find(&id) else {
-            host.count(Counter::ImdnUnknown, 1);
-            let line =
-                format_args!("a disposition notification about an unknown message, {correlation}");
-            host.log(at!(Debug), line);
-            return Forwarded::NotOurs;
-        };
-        let is_nameless =
-            settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
-        let passes = single_fields(&message).and_then(|()| hops_left(&message));
-        let goes_on = passes.and_then(|()| match is_nameless {
-            true => {
-                let receipt = self.nameless(&message, &own, &document, sender)?;
+            })
+            .ok()?;
+        let is_nameless = self.settings().group_receipts == GroupReceipts::Nameless
+            && self.is_group_address(&own);
+        Some(Told {
+            message,
+            document,
+            id,
+            is_nameless,
+            correlation,
+        })
+    }
+
+    fn go_on(
+        &self,
+        received: &Received<'_>,
+        told: &Told,
+        sender: String,
+        host: &dyn Journal,
+    ) -> Forwarded {
+        let passes = single_fields(&told.message).and_then(|()| hops_left(&told.message));
+        let goes_on = passes.and_then(|()| match Uri::parse(received.request_uri) {
+            Ok(own) if told.is_nameless => {
+                let receipt = self.nameless(&told.message, &own, &told.document, sender)?;
                 Ok(Forwarded::Nameless(Box::new(receipt)))
             }
-            false => {
-                let forwarding = self.forwarding(received, &message, sender);
+            _ => {
+                let forwarding = self.forwarding(received, &told.message, sender);
                 Ok(Forwarded::Forward(forwarding))
             }
         });
-        goes_on.unwrap_or_else(|refusal| {
-            let line = format_args!(
-                "a disposition notification is not forwarded: {}, {correlation}",
-                refusal.cause()
-            );
-            host.log(at!(Notice), line);
-            // It has no Warning, and so names no agent.
-            Forwarded::Refused(refusal.reply(&self.product(), ""))
-        })
+        goes_on.unwrap_or_else(|refusal| self.not_forwarded(&refusal, told, host))
+    }
+
+    fn not_forwarded(&self, refusal: &Refusal, told: &Told, host: &dyn Journal) -> Forwarded {
+        let line = format_args!(
+            "a disposition notification is not forwarded: {}, {}",
+            refusal.cause(),
+            told.correlation
+        );
+        host.log(at!(Notice), line);
+        // It has no Warning, and so names no agent.
+        Forwarded::Refused(refusal.reply(&self.product(), ""))
     }
 
     fn forwarding(&self, received: &Received<'_>, message: &Message, sender: String) -> Forwarding {

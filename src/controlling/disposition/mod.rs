@@ -11,6 +11,6 @@ mod nameless_receipt;
 mod own_notification;
 
 pub(super) use forwarding::is_notification;
-pub use forwarding::{Forwarded, Forwarding};
+pub use forwarding::{Forwarded, Forwarding, Inquiry};
 pub use nameless_receipt::NamelessReceipt;
 pub(super) use own_notification::OwnNotification;

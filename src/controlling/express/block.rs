@@ -126,7 +126,13 @@ impl<'a> Leg<'a> {
 
     /// The reverse of [`texts`](Self::texts).
     fn of_texts(key: u64, attempt: u64, lengths: u64, texts: &'a [u8]) -> Option<Self> {
-        let [address, uri, call_id, tag, to] = lengths_of(lengths);
+        let Lengths {
+            address,
+            uri,
+            call_id,
+            tag,
+            to,
+        } = Lengths::of(lengths);
         let (address, rest) = texts.split_at_checked(address)?;
         let (uri, rest) = rest.split_at_checked(uri)?;
         let (call_id, rest) = rest.split_at_checked(call_id)?;
@@ -148,11 +154,33 @@ impl<'a> Leg<'a> {
     }
 }
 
-/// Of address, URI, Call-ID, tag and To.
-fn lengths_of(lengths: u64) -> [usize; 5] {
-    let short = |shift: u32| (lengths >> shift) as usize & 0xff;
-    let long = |shift: u32| (lengths >> shift) as usize & 0xffff;
-    [short(48), long(0), short(32), short(40), long(16)]
+/// Lengths of the texts of a leg, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    address: usize,
+    pub(super) uri: usize,
+    pub(super) call_id: usize,
+    pub(super) tag: usize,
+    /// 0: the URI in angle brackets.
+    pub(super) to: usize,
+}
+
+impl Lengths {
+    fn of(word: u64) -> Self {
+        let short = |shift: u32| (word >> shift) as usize & 0xff;
+        let long = |shift: u32| (word >> shift) as usize & 0xffff;
+        Lengths {
+            address: short(48),
+            uri: long(0),
+            call_id: short(32),
+            tag: short(40),
+            to: long(16),
+        }
+    }
+
+    fn all(self) -> usize {
+        self.address + self.uri + self.call_id + self.tag + self.to
+    }
 }
 
 /// The position of a leg.
@@ -382,8 +410,8 @@ impl<'a> Block<'a> {
             if this + LEG_TEXT > CELL_WORDS {
                 return None;
             }
-            let lengths = lengths_of(cells.get(cell, this + LEG_LENGTHS));
-            word += LEG_TEXT + lengths.iter().sum::<usize>().div_ceil(8);
+            let lengths = Lengths::of(cells.get(cell, this + LEG_LENGTHS));
+            word += LEG_TEXT + lengths.all().div_ceil(8);
             (word <= CELL_WORDS).then_some(Place {
                 cell,
                 number,
@@ -472,12 +500,17 @@ impl<'a> Block<'a> {
         self.cells.get(place.cell, place.word + KEY)
     }
 
+    /// The lengths of a leg's texts.
+    pub(super) fn lengths(self, place: Place) -> Lengths {
+        Lengths::of(self.cells.get(place.cell, place.word + LEG_LENGTHS))
+    }
+
     /// Reads a leg, with its texts in `room`.
     pub(super) fn leg<'r>(self, place: Place, room: &'r mut Vec<u8>) -> Option<Leg<'r>> {
         let get = |at| self.cells.get(place.cell, place.word + at);
         let lengths = get(LEG_LENGTHS);
         room.clear();
-        let length = lengths_of(lengths).iter().sum();
+        let length = Lengths::of(lengths).all();
         self.cells
             .read(place.cell, place.word + LEG_TEXT, length, room);
         Leg::of_texts(get(KEY), get(ATTEMPT), lengths, room)

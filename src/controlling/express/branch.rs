@@ -65,15 +65,25 @@ fn push_hex(value: u64, digits: u32, to: &mut Vec<u8>) {
 
 /// Lower case only, as `push_hex` writes it.
 fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u64::from(digit))
-    })
+    let (mut value, mut all) = (0, 0);
+    for digit in digits {
+        let digit = VALUES[usize::from(*digit)];
+        all |= digit;
+        value = value << 4 | u64::from(digit & 15);
+    }
+    (all < 16).then_some(value)
 }
+
+/// The value of each digit; 16 for everything else.
+const VALUES: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +115,11 @@ mod tests {
         }
         assert_ne!(&written(first)[10..18], b"00000001");
         assert_eq!(Branch::read(b"0123", 7), None);
-        assert_eq!(Branch::read(b"0123456789abcdef0123456X", 7), None);
+        for wrong in [b'X', b'A', b'g', b' ', 0, 255] {
+            let mut digits = *b"0123456789abcdef01234567";
+            assert!(Branch::read(&digits, 7).is_some());
+            digits[23] = wrong;
+            assert_eq!(Branch::read(&digits, 7), None);
+        }
     }
 }

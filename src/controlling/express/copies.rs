@@ -1,6 +1,6 @@
 //! Which copies of a block may be sent, and their text.
 
-use super::block::{Block, Leg, Message, Place};
+use super::block::{Block, Leg, Lengths, Message, Place};
 use super::branch::{self, Branch};
 use super::outbox::{Batch, Transport};
 use super::timers::{Progress, State};
@@ -14,8 +14,13 @@ pub(super) const WINDOW: u64 = 64;
 const MAX_PADDING_BYTES: usize = 128;
 
 /// The window of a block, in copies.
-pub(super) fn window(block: Block<'_>) -> u64 {
+fn window(block: Block<'_>) -> u64 {
     WINDOW.max(block.legs() / 32)
+}
+
+/// Whether copies are waiting, and enough of the window is free that it is worth sending some.
+pub(super) fn has_room(block: Block<'_>) -> bool {
+    block.waiting() > 0 && block.fresh() <= window(block) / 2
 }
 
 /// Sends waiting copies, as far as the window allows. Must be called under the block's lock.
@@ -66,9 +71,7 @@ pub(super) fn write_batch(
     let mut longest = 0;
     let mut lengths = Vec::with_capacity(places.len());
     for place in places {
-        let length = block
-            .leg(*place, room)
-            .map_or(0, |leg| head_length(message, &leg));
+        let length = head_length(message, block.lengths(*place));
         longest = longest.max(length);
         lengths.push(length);
     }
@@ -91,14 +94,17 @@ pub(super) fn write_batch(
     batch
 }
 
-/// Length of the result of [`write_head`] without padding.
-fn head_length(message: &Message, leg: &Leg<'_>) -> usize {
+/// Length of the result of [`write_head`] without padding, for a leg with texts of these lengths.
+fn head_length(message: &Message, leg: Lengths) -> usize {
     const LINES: &str =
         "MESSAGE  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  MESSAGE\r\nCall-ID: \r\n";
-    let to = leg.to.map_or(leg.uri.len() + 2, <[u8]>::len);
+    let to = match leg.to {
+        0 => leg.uri + 2,
+        own => own,
+    };
     let via = message.via[0].len() + branch::BYTES + message.via[1].len();
     let cseq = 1 + message.cseq.checked_ilog10().unwrap_or(0) as usize + 1;
-    let texts = leg.uri.len() + to + leg.call_id.len() + leg.tag.len() + message.from.len();
+    let texts = leg.uri + to + leg.call_id + leg.tag + message.from.len();
     LINES.len() - 1 + via + cseq + texts
 }
 

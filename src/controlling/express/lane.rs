@@ -1,19 +1,12 @@
-//! The lane: takes copies, sends them as far as the window allows, handles responses, and fires
-//! timers.
+//! The lane: takes copies, sends them as far as the window allows, and fires timers.
 
 use super::block::{Block, Leg, Message, Place, owner_of};
-use super::branch::Branch;
-use super::copies::{WINDOW, refill, window, write_batch, write_head};
+use super::copies::{WINDOW, has_room, refill, write_batch, write_head};
 use super::outbox::{Batch, Ended, Outbox, Transport};
-use super::response::Response;
 use super::table::{LaneMemory, NEVER_MS};
 use super::timers::{Progress, State, Timers};
 use crate::controlling::OutgoingRequest;
 use crate::shared::Cell;
-
-/// With at least this many unanswered copies it is worth waiting a moment to read responses
-/// together.
-const GATHERING: u64 = 3;
 
 /// Leg cells examined under one lock.
 const SLICE: usize = 32;
@@ -44,17 +37,6 @@ pub struct Way<'a> {
     pub timers: Timers,
     /// Maximum length of a request sent as a datagram.
     pub max_datagram_bytes: u32,
-}
-
-/// Result of [`Lane::hear`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// Not a response to a copy of the lane.
-    NotOurs,
-    /// A response to a copy of the lane; it has been handled.
-    Ours,
-    /// The same, and many more are expected.
-    OursOfMany,
 }
 
 /// A block that is still being filled.
@@ -94,6 +76,15 @@ struct Sweep {
     again: u64,
 }
 
+/// What follows from the responses that have been heard.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    /// The blocks whose window has room, with their generations.
+    pub(super) roomy: Vec<(u64, Cell)>,
+    /// Unanswered copies of the block of the last response.
+    pub(super) unanswered: u64,
+}
+
 /// Result of one step of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
@@ -106,9 +97,9 @@ pub enum Swept {
 /// The express lane of one process.
 #[derive(Debug)]
 pub struct Lane {
-    memory: LaneMemory,
+    pub(super) memory: LaneMemory,
     /// The same in all processes.
-    secret: u64,
+    pub(super) secret: u64,
     random: fn(&mut [u8]),
     /// Whether the whole request is needed for delivered copies too.
     wants_delivered: bool,
@@ -118,6 +109,7 @@ pub struct Lane {
     keys: Vec<u8>,
     room: Vec<u8>,
     sweep: Sweep,
+    pub(super) hearing: Hearing,
 }
 
 impl Lane {
@@ -136,6 +128,7 @@ impl Lane {
             keys: Vec::new(),
             room: Vec::new(),
             sweep: Sweep::default(),
+            hearing: Hearing::default(),
         }
     }
 
@@ -253,6 +246,11 @@ impl Lane {
         true
     }
 
+    /// Whether there are copies that have been taken and not sent.
+    pub fn has_taken(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Sends the copies taken, as far as the window allows.
     pub fn flush(&mut self, now_ms: u64, outbox: &mut Outbox) {
         let Some(open) = self.open.take() else {
@@ -314,76 +312,8 @@ impl Lane {
         }
     }
 
-    /// Handles a datagram, or a response received over a connection.
-    pub fn hear(&mut self, datagram: &[u8], now_ms: u64, outbox: &mut Outbox) -> Heard {
-        let Some(response) = Response::read(datagram) else {
-            return Heard::NotOurs;
-        };
-        let branch = Branch::read(response.digits, self.secret).filter(|_| response.is_fit);
-        match branch.and_then(|branch| self.respond(&response, branch, now_ms, outbox)) {
-            Some(heard) => heard,
-            None => {
-                outbox.strays += 1;
-                Heard::Ours
-            }
-        }
-    }
-
-    /// `None`: no copy is waiting for it.
-    fn respond(
-        &mut self,
-        response: &Response<'_>,
-        branch: Branch,
-        now_ms: u64,
-        outbox: &mut Outbox,
-    ) -> Option<Heard> {
-        let memory = self.memory.clone();
-        let (cell, number) = Place::of_bits(branch.place, &memory.cells)?;
-        let block = owner_of(&memory.cells, cell)?;
-        // If the lock cannot be had, the response is lost, as any datagram may be; it comes again
-        // when the copy is retransmitted.
-        let locked = memory.cells.lock(block.head, now_ms)?;
-        if !block.owns(cell) {
-            return None;
-        }
-        if locked.is_taken_over() {
-            block.count_again();
-        }
-        let place = block.legs_of(cell).nth(number)?;
-        let progress = block.progress(place);
-        if block.key(place) != branch.key
-            || !matches!(progress.state, State::Trying | State::Proceeding)
-        {
-            return None;
-        }
-        let is_final = response.code >= 200;
-        let state = match is_final {
-            true => State::Completed,
-            false => State::Proceeding,
-        };
-        let new = progress.now_in(state);
-        if is_final {
-            self.end(block, place, response.code, response.reason, outbox);
-        }
-        block.set_progress(place, new);
-        let fresh = block.fresh();
-        if block.unsettled() == 0 {
-            memory.leave(block.place());
-            block.give_back(Some(locked));
-            return Some(Heard::Ours);
-        }
-        if block.waiting() > 0 && fresh <= window(block) / 2 {
-            self.go_on(block, now_ms, outbox);
-        }
-        Some(if fresh >= GATHERING {
-            Heard::OursOfMany
-        } else {
-            Heard::Ours
-        })
-    }
-
     /// Sends waiting copies, as far as the window allows.
-    fn go_on(&mut self, block: Block<'_>, now_ms: u64, outbox: &mut Outbox) {
+    pub(super) fn send_waiting(&mut self, block: Block<'_>, now_ms: u64, outbox: &mut Outbox) {
         self.read(block);
         let Some((_, message)) = &self.read else {
             return;
@@ -412,7 +342,7 @@ impl Lane {
     }
 
     /// Reports that a copy has ended.
-    fn end(
+    pub(super) fn end(
         &mut self,
         block: Block<'_>,
         place: Place,
@@ -428,20 +358,26 @@ impl Lane {
         let Some(leg) = block.leg(place, &mut self.room) else {
             return;
         };
-        let mut request = Vec::new();
-        if let Some((_, message)) = self.read.as_ref().filter(|_| is_whole) {
-            write_head(message, &leg, (place, self.secret), 0, &mut request);
-            request.extend_from_slice(&message.tail);
-        } else {
-            let uri = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\nCall-ID: "];
-            request = [&uri.concat(), leg.call_id, b"\r\n"].concat();
-        }
-        outbox.ended.push(Ended {
+        let mut ended = Ended {
             code,
-            reason: reason.to_vec(),
             attempt: leg.attempt,
-            request,
-        });
+            ..Ended::default()
+        };
+        if let Some((_, message)) = self.read.as_ref().filter(|_| is_whole) {
+            write_head(message, &leg, (place, self.secret), 0, &mut ended.request);
+            ended.request.extend_from_slice(&message.tail);
+            ended.reason = reason.to_vec();
+        } else {
+            ended.request = [
+                b"MESSAGE ",
+                leg.uri,
+                b" SIP/2.0\r\nCall-ID: ",
+                leg.call_id,
+                b"\r\n",
+            ]
+            .concat();
+        }
+        outbox.ended.push(ended);
     }
 
     /// One step of the sweep that fires timers, which only one process runs. Examines a few hundred
@@ -547,8 +483,8 @@ impl Lane {
         if let Some(due_ms) = self.sweep.due_ms {
             self.fires_by(block, due_ms);
         }
-        if block.waiting() > 0 && block.fresh() <= window(block) / 2 {
-            self.go_on(block, now_ms, outbox);
+        if has_room(block) {
+            self.send_waiting(block, now_ms, outbox);
         }
         self.pass();
     }

@@ -20,7 +20,8 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `lane` | takes, sends, hears, sweeps |
+//! | `lane` | takes, sends, sweeps |
+//! | `hearing` | hears responses |
 //! | `copies` | which copies may be sent, and their text |
 //! | `block` | the state of a message, in shared memory |
 //! | `table` | the blocks in use, and when each is due |
@@ -32,6 +33,7 @@
 mod block;
 mod branch;
 mod copies;
+mod hearing;
 mod lane;
 mod outbox;
 mod response;
@@ -41,7 +43,7 @@ mod tests;
 mod timers;
 
 pub use branch::BYTES as BRANCH_BYTES;
-pub use lane::{Heard, Lane, Swept, Way};
+pub use lane::{Lane, Swept, Way};
 pub use outbox::{Batch, Ended, Outbox, Transport};
 pub use table::LaneMemory;
 pub use timers::Timers;

@@ -61,11 +61,11 @@ impl Batch {
 }
 
 /// A copy that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Final status code; 408 if there was no answer.
     pub code: u16,
-    /// Reason phrase, as received.
+    /// Reason phrase, as received; empty if nothing needs it.
     pub reason: Vec<u8>,
     /// [`OutgoingRequest::attempt`](crate::controlling::OutgoingRequest::attempt).
     pub attempt: u64,

@@ -1,7 +1,7 @@
 //! The parts of a response that a client transaction reads (RFC 3261 17.1.3): status, branch of the
 //! top Via, method of CSeq.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 use super::branch;
 
@@ -44,14 +44,13 @@ impl<'a> Response<'a> {
                     let Some(value) = value(field, b"via", Some(b"v")) else {
                         continue;
                     };
-                    vias += 1 + memchr::memchr_iter(b',', value).count();
+                    let comma = memchr(b',', value);
+                    vias += match comma {
+                        None => 1,
+                        Some(first) => 2 + memchr_iter(b',', &value[first + 1..]).count(),
+                    };
                     if digits.is_none() {
-                        let top = value.split(|byte| *byte == b',').next()?;
-                        let at = memmem::find(top, branch::COOKIE)?;
-                        if at == 0 || !matches!(top[at - 1], b'=' | b' ' | b'\t') {
-                            return None;
-                        }
-                        digits = top.get(at + branch::COOKIE.len()..);
+                        digits = Some(digits_in(&value[..comma.unwrap_or(value.len())])?);
                     }
                 }
                 b'c' => {
@@ -69,6 +68,16 @@ impl<'a> Response<'a> {
             is_fit: vias == 1 && is_message,
         })
     }
+}
+
+/// What follows the prefix of the lane's branches in the topmost value of Via. `None`: it has
+/// another branch.
+fn digits_in(top: &[u8]) -> Option<&[u8]> {
+    let starts = memchr_iter(branch::COOKIE[0], top);
+    let (at, digits) = starts
+        .filter_map(|at| Some((at, top[at..].strip_prefix(branch::COOKIE)?)))
+        .next()?;
+    matches!(top[..at].last(), Some(b'=' | b' ' | b'\t')).then_some(digits)
 }
 
 /// The first line without its line end, and the rest. `None`: it has no line end.

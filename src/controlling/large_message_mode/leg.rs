@@ -67,6 +67,8 @@ pub enum LegOutcome {
     Delivered,
     /// It does not; with the SIP status code, or the closest one.
     Failed(u16),
+    /// It waits in the store for the recipient, which has failed with this code.
+    Deferred(u16),
     /// It was sent to the ISF, on another leg.
     Interworked,
     /// It is offered again, without msrp-cema (RFC 6714 §4.2), on another leg.

@@ -124,10 +124,10 @@ pub(super) fn read_answer(
 }
 
 /// The answer to the originator, with everything except transport, types and size from that of the
-/// first recipient, and our ends of the originator's session.
+/// first recipient, if there is one, and our ends of the originator's session.
 pub(super) fn answer(
     offer: &SessionDescription,
-    first: &SessionDescription,
+    first: Option<&SessionDescription>,
     own: &OwnMedia,
     max_message_bytes: u64,
 ) -> Result<(String, MsrpEnds), SdpError> {

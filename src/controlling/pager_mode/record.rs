@@ -323,7 +323,11 @@ impl ControllingFunction {
         job.message = self.note_message(&job.about, link.unwrap_or_default());
     }
 
-    fn note_kept_sender(&self, job: &FanOutJob, failed: usize) -> Option<Link> {
+    pub(in crate::controlling) fn note_kept_sender(
+        &self,
+        job: &FanOutJob,
+        failed: usize,
+    ) -> Option<Link> {
         let sender = job.keep.as_ref()?.sender.as_ref()?;
         let senders = self.senders()?;
         let counted = if sender.wants_failure {

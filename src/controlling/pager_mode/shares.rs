@@ -100,7 +100,7 @@ impl ControllingFunction {
     /// determines the next hop.
     fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
-        if let Some(uri) = PlainUri::read(recipient) {
+        if let Some(uri) = PlainUri::read_before_parameters(recipient) {
             return Some((uri.host, uri.port));
         }
         let uri = Uri::parse(recipient).ok()?;

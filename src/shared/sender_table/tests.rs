@@ -215,6 +215,43 @@ fn tables_with_other_keys_do_not_know_each_others_records() {
     assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
 }
 
+#[test]
+fn who_is_recorded_is_read_in_order_and_known_by_name_at_other_nodes() {
+    let node = || {
+        let words = (0..SenderTable::words(4)).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        SenderTable::with_key(words.leak(), &[7; 32], || NOW.get())
+    };
+    let (table, other) = (node(), node());
+    let mut last = 0;
+    assert_eq!(table.next_after(&mut last), None);
+    for number in 1..=2 {
+        table.note(&number.to_string(), &sender(number), 60);
+    }
+    for number in 1..=2 {
+        let recorded = table.next_after(&mut last).unwrap();
+        assert_eq!(recorded.sender, sender(number));
+        assert_eq!(recorded.ttl_s, 60);
+        assert_eq!(recorded.name, other.name_of(&number.to_string()));
+    }
+    assert_eq!(table.next_after(&mut last), None);
+    // More than there is room for: the rest.
+    for number in 3..=9 {
+        table.note(&number.to_string(), &sender(number), 60);
+    }
+    let rest = std::iter::from_fn(|| table.next_after(&mut last));
+    let rest: Vec<String> = rest.map(|recorded| recorded.sender).collect();
+    assert_eq!(rest, [6, 7, 8, 9].map(sender));
+    // One that its process has not completed.
+    table.words[0].fetch_add(1, Relaxed);
+    table.note("11", &sender(11), 60);
+    assert_eq!(table.next_after(&mut last), None);
+    assert!(table.has_after(last));
+    table.skip(&mut last);
+    assert_eq!(table.next_after(&mut last).unwrap().sender, sender(11));
+    assert!(!table.has_after(last));
+}
+
 /// Many threads write and read in a table that is far too small: everything found is always
 /// complete and correct.
 #[test]

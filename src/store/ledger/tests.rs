@@ -48,14 +48,14 @@ fn the_next_process_sends_what_has_not_ended_and_hears_the_ends_of_what_the_firs
     let mut next = Ledger::default();
     next.restore(7, [1, 2, 3].into_iter().map(copy), &ended, NEVER, 100);
     assert_eq!(next.outstanding(), 2);
-    assert!(next.is_left_over(copy(3)) && !next.is_left_over(copy(2)));
+    assert!(next.takes_late(copy(3)) && !next.takes_late(copy(2)));
     assert!(next.ended(copy(3), 200, 101), "late, but not too late");
     assert_eq!(next.take_due(102), Some(7));
     let wanted = |ledger: &Ledger, now_ms| wanted(ledger, 7, [1, 2, 3], now_ms);
     assert_eq!(wanted(&next, 102), [true, false, false]);
     next.sent(7, copy(1), 102);
     assert_eq!(wanted(&next, 103), [false; 3], "it is on its way");
-    assert!(!next.is_left_over(copy(1)));
+    assert!(!next.takes_late(copy(1)));
     let lost = wanted(&next, 102 + LOST_MS);
     assert_eq!(lost, [true, false, false], "its end was lost");
     assert!(next.ended(copy(1), 482, 110));
@@ -340,4 +340,58 @@ fn a_burst_of_arrivals_costs_what_waits_for_them() {
     assert_eq!(ledger.due_ms(), Some(3_000));
     let due = std::iter::from_fn(|| ledger.take_due(3_000));
     assert_eq!(due.count(), MANY as usize);
+}
+
+#[test]
+fn what_a_session_has_is_neither_due_nor_lost_while_others_wait() {
+    let mut ledger = Ledger::default();
+    ledger.begin(7, 2, NEVER, 0);
+    for number in [1, 2] {
+        ledger.in_session(7, copy(number), 0);
+    }
+    ledger.rest(7);
+    let recipient = RecipientKey {
+        user: 1,
+        address: 2,
+    };
+    let retry = Retry {
+        steps_s: &[60],
+        delay_s: 2,
+        most: 9,
+    };
+    let deferred = ledger.defer(copy(1), 480, recipient, retry, 1_000);
+    assert_eq!(deferred, Deferred::Waiting);
+    assert_eq!(ledger.take_due(60_999), None);
+    assert_eq!(ledger.take_due(61_000), Some(7));
+    assert_eq!(wanted(&ledger, 7, [1, 2], 61_000), [true, false]);
+    ledger.in_session(7, copy(1), 61_000);
+    ledger.rest(7);
+    // However long the sessions take, also beyond the message's time.
+    assert_eq!(wanted(&ledger, 7, [1, 2], 10 * LOST_MS), [false; 2]);
+    ledger.expire(7, 10 * LOST_MS);
+    assert_eq!(ledger.take_due(10 * LOST_MS), Some(7));
+    assert_eq!(wanted(&ledger, 7, [1, 2], 10 * LOST_MS), [false; 2]);
+    ledger.rest(7);
+    // Unless they are lost.
+    ledger.unsent(copy(2), 11 * LOST_MS, 5);
+    assert_eq!(ledger.take_due(11 * LOST_MS + 5), Some(7));
+    assert_eq!(wanted(&ledger, 7, [1, 2], 11 * LOST_MS + 5), [false, true]);
+    assert!(ledger.ended(copy(1), 200, 12 * LOST_MS));
+}
+
+#[test]
+fn a_late_success_counts_while_its_copy_waits() {
+    let mut ledger = Ledger::default();
+    ledger.begin(7, 1, NEVER, 0);
+    ledger.sent(7, copy(1), 0);
+    assert!(!ledger.takes_late(copy(1)), "it ends in its transaction");
+    let retry = Retry {
+        steps_s: &[60],
+        delay_s: 2,
+        most: 9,
+    };
+    ledger.defer(copy(1), 408, RecipientKey::default(), retry, 32_000);
+    assert!(ledger.takes_late(copy(1)));
+    assert!(ledger.ended(copy(1), 200, 33_000));
+    assert_eq!((ledger.waiting(), ledger.take_changes().done), (0, vec![7]));
 }

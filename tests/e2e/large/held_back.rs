@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cpm_testbed::{Conduct, MsrpRequest, Plan, sha256, values};
 
-use crate::common::{EXPLODER, counter, expect_counter, expect_log_lines, log_lines};
+use crate::common::{EXPLODER, counter, expect_counter, expect_log_lines, log_lines, well_again};
 use crate::large::{LONG, Scene, Upload, expect_nothing_left, sessions_process};
 
 /// How long a sender may be held back.
@@ -58,6 +58,7 @@ fn without_a_spool_who_holds_the_sender_back_fails_in_time() {
         took >= HOLD && took < HOLD + Duration::from_secs(8),
         "{took:?}"
     );
+    well_again("recipients that do not read, and no spool", begun);
     sending.join().expect("the sender has its 200");
     let ringing = scene.callees.expect_call("ringing");
     scene.hangs_up(&scene.callees.expect_call("stuck"), 408);
@@ -105,10 +106,15 @@ fn on_a_full_disk_whoever_reads_has_it_all() {
     assert_eq!(log_lines(&scene.proxy, "a recipient failed"), 0);
     let slow = scene.callees.expect_call("slow");
     slow.session.conducts(Conduct::Accept);
+    let read_on = Instant::now();
     for user in ["bill", "slow"] {
         gets(&scene, user, &upload);
     }
     sending.join().expect("the sender has its 200");
+    well_again(
+        "a full disk under the spool, since a recipient reads",
+        read_on,
+    );
     scene.hangs_up(&scene.callees.expect_call("stuck"), 408);
     expect_log_lines(&scene.proxy, "a recipient failed with 408", 1);
     expect_log_lines(&scene.proxy, line, 1);
@@ -130,8 +136,10 @@ fn a_disk_with_room_again_is_used_again() {
     let sending = sending(&upload);
     expect_counter(&scene.proxy, "msrp_held_back", 1);
     fill_the_disk(&scene, "unlimited");
+    let room = Instant::now();
     // Nobody has to be given up.
     sending.join().expect("the sender has its 200");
+    well_again("a full disk under the spool, since it has room", room);
     scene
         .proxy
         .expect_log("MSRP spool: can be written to again");

@@ -269,17 +269,18 @@ fn no_copy_is_repeated_for_want_of_buffer() {
     let proxy = bench.proxy(&open(cpm_proxy(&routes)).set_number("cpm", "max_recipients", 1000));
     let network = BadNetwork::start(0, 0);
     let anne = bench.agent();
-    let uris = (0..1000).map(|n| format!("sip:u{n}@{}", network.address()));
-    send(&anne, proxy.tcp(), uris);
-    assert_eq!(by_the_lane(&proxy, 1000), 1000);
-    // A busy machine may answer late, and a copy be repeated: but each one arrives, and so does
-    // each response.
-    let repeated = counter(&proxy, "express_repeated");
-    expect_counter(&proxy, "express_strays", repeated);
-    let copies = network.copies();
-    assert_eq!(copies.len(), 1000);
-    let arrived: u64 = copies.values().map(|copy| u64::from(copy.sent)).sum();
-    assert_eq!(arrived, 1000 + repeated, "none is dropped");
+    // On a busy machine the recipients may not run for longer than T1, and copies are repeated:
+    // then once more. For want of buffer they would be repeated each time.
+    let is_clean = (1..=10).any(|message: u64| {
+        let before = counter(&proxy, "express_repeated");
+        let uris = (0..1000).map(|n| format!("sip:u{message}x{n}@{}", network.address()));
+        send(&anne, proxy.tcp(), uris);
+        assert_eq!(by_the_lane(&proxy, message * 1000), message * 1000);
+        let copies = network.copies();
+        assert_eq!(copies.len() as u64, message * 1000);
+        counter(&proxy, "express_repeated") == before
+    });
+    assert!(is_clean, "copies are dropped, and repeated");
     proxy.stop();
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to, unmarked};
 
-use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves};
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves, well_again};
 
 /// In addition to the proxy's defaults: requests of that size arrive over TCP. Kamailio 6.1.5
 /// accepts none of 64 KiB or more.
@@ -117,8 +117,11 @@ fn copies_that_do_not_fit_into_memory_all_arrive() {
         .request();
     anne.send(&request, proxy.tcp());
     anne.expect_response(&request, 202);
+    let accepted = Instant::now();
     let mut reached = HashSet::new();
-    for received in everybody.expect_requests("MESSAGE", 900) {
+    // Some at a time: a busy machine takes longer than one wait for all of them.
+    let parts = (0..9).flat_map(|_| everybody.expect_requests("MESSAGE", 100));
+    for received in parts {
         assert_eq!(received.way().transport(), "TCP");
         proves!(
             ["9.1.1-6g-ex2-new"],
@@ -127,6 +130,7 @@ fn copies_that_do_not_fit_into_memory_all_arrive() {
         reached.insert(received.uri().expect("a request").to_owned());
     }
     proves!(["9.1.1-6"], assert_eq!(reached.len(), 900));
+    well_again("copies that do not fit into shared memory", accepted);
     proxy.stop();
 }
 

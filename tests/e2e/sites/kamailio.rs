@@ -27,7 +27,8 @@ pub(super) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig
     } else {
         ""
     };
-    let store = if text.contains("STORE") {
+    let is_given = definitions.iter().any(|(name, _)| *name == "STORE");
+    let store = if text.contains("STORE") && !is_given {
         "#!define STORE \"file:@FOLDER@/state/store\"\n"
     } else {
         ""

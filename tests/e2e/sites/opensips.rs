@@ -10,7 +10,7 @@ use crate::common::module;
 
 /// Values of an operator's own in the configurations: the name in those for Kamailio, and the text
 /// in which a value replaces `@`.
-const OWN: [(&str, &str, &str); 16] = [
+const OWN: [(&str, &str, &str); 18] = [
     ("SCSCF_URI", "\"sip:scscf.example.com;lr\"", "@"),
     ("SCSCF_ADDRESS", "\"192.0.2.10\"", "@"),
     ("CORE_ADDRESS", "\"192.0.2.10\"", "@"),
@@ -23,6 +23,16 @@ const OWN: [(&str, &str, &str); 16] = [
         "SPOOL",
         "#modparam(\"cpm\", \"msrp_spool_dir\", \"/var/lib/opensips/cpm\")",
         "modparam(\"cpm\", \"msrp_spool_dir\", @)",
+    ),
+    (
+        "STORE",
+        "#modparam(\"cpm\", \"store\", \"redis://:PASSWORD@192.0.2.30:6379/0\")",
+        "modparam(\"cpm\", \"store\", @)",
+    ),
+    (
+        "ID_KEY",
+        "#modparam(\"cpm\", \"id_key_file\", \"/etc/opensips/cpm-id-key\")",
+        "modparam(\"cpm\", \"id_key_file\", @)",
     ),
     ("NODES", "\"sqlite:///var/lib/opensips/nodes.db\"", "@"),
     ("NODE_TIMEOUT", "$T_fr_timeout = 15;", "$T_fr_timeout = @;"),

@@ -2,10 +2,14 @@
 
 use std::fs;
 
-use cpm_testbed::{Bench, Product, Proxy, cpm_message, large_message, to};
+use cpm_testbed::{Answer, Bench, Product, Proxy, Reply, cpm_message, large_message, to};
 
 use super::{ANNE, database_script, folder, large_message_arrives, quoted, shipped, through_core};
-use crate::common::{EXPLODER, counter, expect_log_lines, log_lines, sqlite};
+use crate::common::{EXPLODER, counter, expect_counter, expect_log_lines, log_lines, sqlite};
+use crate::nodes::{LEASE_S, expect_messages, id_key};
+
+/// Of a message whose node dies.
+const RECIPIENTS: usize = 20;
 
 /// The front of these nodes.
 fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
@@ -139,5 +143,64 @@ fn a_dead_nodes_traffic_goes_to_the_other() {
         "{rescued} of those that were sent before it was known"
     );
     second.stop();
+    front.stop();
+}
+
+/// The nodes share a store, and one of them dies amid a fan-out.
+#[test]
+fn what_a_dead_node_has_accepted_the_other_finishes() {
+    let bench = Bench::new("what_a_dead_node_has_accepted_site");
+    let redis = bench.redis();
+    let core = bench.agent();
+    let key = id_key(&bench);
+    let node = |name: &str| {
+        let config = shipped(
+            "ims-application-server.cfg",
+            &[
+                ("SCSCF_URI", quoted(&format!("{};lr", core.uri("core")))),
+                ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+                ("STORE", quoted(&redis.url())),
+                ("ID_KEY", quoted(&key.display().to_string())),
+            ],
+        );
+        let config = config.set("cpm", "store_node", name);
+        bench.proxy(&config.set_number("cpm", "store_lease", LEASE_S))
+    };
+    let nodes = [node("one"), node("two")];
+    let front = front(&bench, [&nodes[0], &nodes[1]]);
+    core.answers(Answer::Silent);
+    let recipients = (0..RECIPIENTS).map(|n| to(&format!("sip:r{n}@example.com")));
+    let message = cpm_message(ANNE, EXPLODER).recipients(recipients);
+    let request = through_core(&message.request(), &front, &core);
+    core.send(&request, front.udp());
+    core.expect_response(&request, 202);
+    let copies = core.expect_requests("MESSAGE", RECIPIENTS);
+    for copy in &copies[..RECIPIENTS / 2] {
+        core.reply(copy, &Reply::new(200));
+    }
+    let [first, second] = nodes;
+    let (owner, other) = match counter(&first, "accepted") {
+        1 => (first, second),
+        _ => (second, first),
+    };
+    expect_counter(&owner, "delivered", RECIPIENTS as u64 / 2);
+    core.answers(Answer::code(200));
+    owner.kill();
+    // An outcome may not have been written in time: then its copy is sent twice.
+    expect_messages(&redis, 0);
+    let again = counter(&other, "delivered");
+    assert!(
+        (RECIPIENTS as u64 / 2..=RECIPIENTS as u64).contains(&again),
+        "{again}"
+    );
+    let all = core.received();
+    let open = copies[RECIPIENTS / 2..].iter().map(|copy| copy.call_id());
+    for call_id in open {
+        let same = all
+            .iter()
+            .filter(|one| one.method() == Some("MESSAGE") && one.call_id() == call_id);
+        assert!(same.count() >= 1, "{call_id}");
+    }
+    other.stop();
     front.stop();
 }

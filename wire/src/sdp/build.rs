@@ -113,16 +113,19 @@ pub fn offer_for_leg(
 /// has no usable MSRP media.
 pub fn answer_for_originator(
     offer: &SessionDescription,
-    leg_answer: &SessionDescription,
+    leg_answer: Option<&SessionDescription>,
     own: &OwnMedia,
     max_size: Option<u64>,
 ) -> Result<String, SdpError> {
     let offered = MsrpMedia::of(offer, &[own.transport])?;
-    let answered = MsrpMedia::of(leg_answer, &[Transport::Tcp, Transport::Tls])?;
+    let both = [Transport::Tcp, Transport::Tls];
+    let answered = leg_answer.map(|answer| MsrpMedia::of(answer, &both));
+    let answered = answered.transpose()?;
     let setup = setup_of_answer(&offered);
     let timing = offer.timing.as_deref().unwrap_or("0 0");
     let mut out = String::with_capacity(1024);
-    write_session(&mut out, own, timing, &leg_answer.attributes);
+    let attributes = leg_answer.map_or(&[][..], |answer| &answer.attributes);
+    write_session(&mut out, own, timing, attributes);
     for (index, media) in offer.media.iter().enumerate() {
         if index != offered.index {
             write_rejected(&mut out, media);
@@ -145,7 +148,9 @@ pub fn answer_for_originator(
         );
         let direction = offered.direction.for_receiver();
         write_end(&mut out, own, direction, setup, offered.msrp_cema);
-        write_copied(&mut out, answered.attributes);
+        if let Some(answered) = &answered {
+            write_copied(&mut out, answered.attributes);
+        }
     }
     Ok(out)
 }
@@ -323,7 +328,7 @@ mod tests {
     fn requirements_9_1_2_200_2() {
         let own = own("203.0.113.5", Transport::Tcp);
         let answer =
-            answer_for_originator(&parse(OFFER), &parse(ANSWER), &own, Some(9000)).unwrap();
+            answer_for_originator(&parse(OFFER), Some(&parse(ANSWER)), &own, Some(9000)).unwrap();
         // The types are the offer's, the size is ours: no limit of this recipient.
         assert_eq!(
             answer,
@@ -342,7 +347,7 @@ mod tests {
         let plain = own("203.0.113.5", Transport::Tcp);
         let with = |setup: &str| {
             let offer = OFFER.replace("a=setup:active\r\na=msrp-cema\r\n", setup);
-            answer_for_originator(&parse(&offer), &parse(ANSWER), &plain, None)
+            answer_for_originator(&parse(&offer), Some(&parse(ANSWER)), &plain, None)
         };
         assert!(
             with("a=setup:passive\r\n")
@@ -360,10 +365,11 @@ mod tests {
         assert_eq!(with("a=setup:holdconn\r\n").unwrap(), without);
 
         let secure = own("203.0.113.5", Transport::Tls);
-        let answer = answer_for_originator(&parse(OFFER), &parse(ANSWER), &secure, None).unwrap();
+        let answer =
+            answer_for_originator(&parse(OFFER), Some(&parse(ANSWER)), &secure, None).unwrap();
         assert!(answer.contains("m=message 0 TCP/MSRP *\r\nm=message 2855 TCP/TLS/MSRP *\r\n"));
         let no_tls = OFFER.replace("m=message 7655", "m=message 0");
-        let refused = answer_for_originator(&parse(&no_tls), &parse(ANSWER), &secure, None);
+        let refused = answer_for_originator(&parse(&no_tls), Some(&parse(ANSWER)), &secure, None);
         assert_eq!(refused, Err(SdpError::NoMsrpMedia));
     }
 

@@ -104,11 +104,18 @@ impl Session {
         self.invite_waiting(now);
         if self.undecided == 0 {
             match self.stage {
-                // Readings N20.
-                Stage::Inviting => self.refuse_as_all_did(now),
+                // Readings N20, N74.
+                Stage::Inviting => {
+                    let takes = self.deferred > 0 && self.service.settings().deferral.large;
+                    if !takes || !self.answer_originator(now, None) {
+                        self.refuse_as_all_did(now);
+                    }
+                }
                 // Nobody is left to receive the content.
-                Stage::Answered if self.message == MessageState::Open => self.abandon(now),
-                Stage::Confirmed if self.message == MessageState::Open => {
+                Stage::Answered if self.message == MessageState::Open && self.deferred == 0 => {
+                    self.abandon(now);
+                }
+                Stage::Confirmed if self.message == MessageState::Open && self.deferred == 0 => {
                     self.lose_message();
                     self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE);
                 }

@@ -129,7 +129,7 @@ impl Session {
         // An answer that does not suit this message is not used: the session waits for the next one
         // (readings N56).
         if let (Some(answer), true, Stage::Inviting) = (&description, ends.is_ok(), self.stage)
-            && !self.answer_originator(now, answer)
+            && !self.answer_originator(now, Some(answer))
         {
             ends = Err(unusable);
         }
@@ -321,29 +321,84 @@ impl Session {
             self.report(number, (recipient, &uri), Fate::Interworked, code);
             return self.call(now, (recipient, &uri), true, true);
         }
-        self.decide(number, LegOutcome::Failed(number_of_code));
+        let defers = delivery && self.may_defer(number_of_code);
         if self.settings.policy.all_failed_response == AllFailedResponse::Best {
             self.best_response.consider(code, response);
         }
+        if defers {
+            self.decide(number, LegOutcome::Deferred(number_of_code));
+            self.deferred += 1;
+            // Without an answer to the originator it will have failed.
+            if self.stage != Stage::Inviting {
+                self.report(number, (recipient, &uri), Fate::Deferred, code);
+            }
+            return;
+        }
+        self.decide(number, LegOutcome::Failed(number_of_code));
         self.count(Counter::Failed);
         self.report(number, (recipient, &uri), Fate::Failed, code);
     }
 
     /// Whether the ISF may get the message instead of this leg.
     pub(super) fn may_interwork(&self, leg: &Leg) -> bool {
-        let wanted = match self.stage {
+        self.may_have_message()
+            && !self.no_room_for_legs
+            && !leg.to_isf
+            && self.service.settings().interworking_to().is_some()
+    }
+
+    /// Whether the message is, or may still become, complete.
+    fn may_have_message(&self) -> bool {
+        match self.stage {
             Stage::Inviting | Stage::Answered | Stage::Confirmed => {
                 self.message != MessageState::Lost
             }
             Stage::Delivering => true,
-            // The message may be complete, and then it is worthwhile.
             Stage::Closing => self.message == MessageState::Open,
             Stage::Abandoned | Stage::Unwinding | Stage::Ended => false,
-        };
-        wanted
-            && !self.no_room_for_legs
-            && !leg.to_isf
-            && self.service.settings().interworking_to().is_some()
+        }
+    }
+
+    /// Whether the message may wait in the store for a recipient that failed with this code.
+    fn may_defer(&self, code: u16) -> bool {
+        self.may_have_message()
+            && self.service.content_space().is_some()
+            && self.service.defers(code)
+    }
+
+    /// Recipients that were away before the originator had its answer.
+    pub(super) fn tell_of_deferred(&mut self) {
+        for number in (0..self.legs.len()).map(place_of) {
+            if let Some((recipient, uri, code)) = self.deferred_leg(number) {
+                self.report(number, (recipient, &uri), Fate::Deferred, code);
+            }
+        }
+    }
+
+    /// There is nothing to wait for: who was away has failed.
+    fn fail_deferred(&mut self) {
+        if std::mem::take(&mut self.deferred) == 0 {
+            return;
+        }
+        for number in (0..self.legs.len()).map(place_of) {
+            if let Some((recipient, uri, code)) = self.deferred_leg(number) {
+                let leg = &mut self.legs[number.0 as usize];
+                leg.outcome = Some(LegOutcome::Failed(code.as_u16()));
+                self.count(Counter::Failed);
+                self.report(number, (recipient, &uri), Fate::Failed, code);
+            }
+        }
+    }
+
+    fn deferred_leg(&self, number: LegNumber) -> Option<(u32, String, StatusCode)> {
+        let leg = self.legs.get(number.0 as usize)?;
+        match leg.outcome {
+            Some(LegOutcome::Deferred(code)) => {
+                let code = StatusCode::new(code).unwrap_or(StatusCode::REQUEST_TIMEOUT);
+                Some((leg.recipient, leg.uri.clone(), code))
+            }
+            _ => None,
+        }
     }
 
     /// True if the outcome is new.
@@ -381,6 +436,9 @@ impl Session {
     }
 
     pub(super) fn wind_up_legs(&mut self, now: Instant, code: StatusCode) {
+        if self.message != MessageState::Complete {
+            self.fail_deferred();
+        }
         if self.message == MessageState::Lost && !self.aborted {
             self.aborted = true;
             if self.answer.is_some() {

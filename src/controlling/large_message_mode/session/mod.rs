@@ -150,6 +150,8 @@ pub struct Session {
     standing: usize,
     /// Legs without outcome.
     undecided: usize,
+    /// Legs whose recipient the message waits for.
+    deferred: usize,
     /// Deadline of the stage, and of the session as a whole.
     deadline: Option<Instant>,
     ack_deadline: Option<Instant>,
@@ -265,6 +267,7 @@ impl Session {
             settled: 0,
             standing: 0,
             undecided: 0,
+            deferred: 0,
             deadline: None,
             ack_deadline: None,
             complete_by: None,

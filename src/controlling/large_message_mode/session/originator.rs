@@ -32,8 +32,13 @@ impl Session {
         }
     }
 
-    /// The first 2xx answers the originator (9.1.2-200). False: it cannot.
-    pub(super) fn answer_originator(&mut self, now: Instant, first: &SessionDescription) -> bool {
+    /// The first 2xx answers the originator (9.1.2-200). False: it cannot. `None`: all recipients
+    /// are away, and the message is taken for them (readings N74).
+    pub(super) fn answer_originator(
+        &mut self,
+        now: Instant,
+        first: Option<&SessionDescription>,
+    ) -> bool {
         let limit = self.settings.policy.max_message_bytes;
         let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
             return false;
@@ -41,7 +46,7 @@ impl Session {
         if let Some(note) = self.head_note.take() {
             self.relay(RelayCommand::NoteHead(note));
         }
-        if self.service.store_space().is_some() {
+        if self.service.content_space().is_some() {
             self.relay(RelayCommand::Store);
         }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
@@ -84,6 +89,7 @@ impl Session {
         self.answer = Some(answer);
         self.reply_to_invite(StatusCode::OK, headers, body);
         self.stage = Stage::Answered;
+        self.tell_of_deferred();
         self.ack_deadline = Some(now + ACK_TIMEOUT);
         self.stay(now + self.settings.policy.ack_wait.min(ACK_TIMEOUT));
         true

@@ -1,6 +1,9 @@
 //! The service, the INVITE and the answers that scenes begin with.
 
+use std::sync::atomic::AtomicU64;
+
 use super::*;
+use crate::shared::StoreSpace;
 
 pub(super) const SDP: &str = "v=0\r\no=a 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
     m=message 7654 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\n\
@@ -36,9 +39,16 @@ pub(super) fn service(more: &[(&str, &str)]) -> Rc<ControllingFunction> {
     for (name, value) in always.iter().chain(more) {
         settings.set(name, value).unwrap();
     }
-    let service = ControllingFunction::new(settings, 1).unwrap();
+    let stores = settings.store.is_some();
+    let mut service = ControllingFunction::new(settings, 1).unwrap();
+    if stores {
+        service = service.with_store_space(StoreSpace::new(&SPACE, 1 << 30));
+    }
     Rc::new(service.with_ids(Ids::new(&ID_KEY)))
 }
+
+/// Nothing of it is used.
+static SPACE: [AtomicU64; StoreSpace::WORDS] = [const { AtomicU64::new(0) }; StoreSpace::WORDS];
 
 pub(super) const ID_KEY: [u8; ID_KEY_BYTES] = [7; ID_KEY_BYTES];
 

@@ -4,6 +4,7 @@
 mod answers;
 mod better_known;
 mod cancel;
+mod deferral;
 mod delivery;
 mod endings;
 mod fixtures;
@@ -195,7 +196,7 @@ impl Scene {
             } => {
                 let before = self.fates.insert(uri, fate);
                 assert!(
-                    matches!(before, None | Some(Fate::Interworked)),
+                    matches!(before, None | Some(Fate::Interworked | Fate::Deferred)),
                     "{before:?}"
                 );
                 format!("{fate:?} {code}").to_lowercase()

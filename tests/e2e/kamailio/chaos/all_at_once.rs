@@ -8,7 +8,7 @@ use cpm_testbed::{PATIENCE, Proxy, Request, cpm_message, sha256, unmarked};
 use fastrand::Rng;
 use rustix::process::{Pid, Signal};
 
-use crate::common::{EXPLODER, counter, counters};
+use crate::common::{EXPLODER, counter, counters, well_again};
 use crate::kamailio::chaos::network::BadNetwork;
 use crate::kamailio::chaos::{signal, victims};
 use crate::large::{Scene, expect_nothing_left};
@@ -223,6 +223,7 @@ fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_l
     }
     let ended = Instant::now();
     chaos.settle();
+    well_again("all of them at once", ended);
     let settled = ended.elapsed();
     let proxy = &chaos.scene.proxy;
     let (after, shared_after) = (measured(proxy), proxy.shared_memory_used());

@@ -7,7 +7,9 @@
 //! | `one_at_a_time` | each process is stopped for a while, and killed |
 //! | `all_at_once` | everything, in the order of a seed; `make soak` for as long as wanted |
 //! | `network` | recipients behind a bad network |
-//! | `scarce` | a process has no descriptors left |
+//! | `scarce` | a process has no descriptors left, or little private memory |
+//!
+//! `make faults` prints how long it takes until all is well again.
 
 mod all_at_once;
 mod network;
@@ -17,8 +19,10 @@ mod scarce;
 use cpm_testbed::Proxy;
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The process that starts and watches all others.
+const MAIN_PROCESS: &str = "main process - attendant";
 /// Processes of the proxy whose silence cannot be detected, or that carry all others.
-const SPARED: [&str; 2] = ["main process - attendant", "ctl handler"];
+const SPARED: [&str; 2] = [MAIN_PROCESS, "ctl handler"];
 
 /// The processes that may be stopped, with their jobs.
 fn victims(proxy: &Proxy) -> Vec<(Pid, String)> {

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use cpm_testbed::{Bench, cpm_message, unmarked};
 use fastrand::Rng;
+
+use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy, exchange, well_again};
 
 /// Percentage of datagrams to a recipient, and of its responses, that are lost.
 const LOST: u32 = 20;
@@ -128,4 +131,43 @@ fn answer(request: &str) -> (Vec<u8>, String, String) {
     answer += "Content-Length: 0\r\n\r\n";
     let uri = request.split(' ').nth(1).unwrap_or_default();
     (answer.into_bytes(), uri.to_owned(), call_id)
+}
+
+/// How long the network is disconnected: long enough for timer E to have grown.
+const PARTED: Duration = Duration::from_millis(1_700);
+/// Timer F, and more.
+const OVER: Duration = Duration::from_secs(45);
+
+#[test]
+fn when_the_network_is_back_each_recipient_gets_it_or_fails() {
+    let bench = Bench::new("when_the_network_is_back");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let anne = bench.agent();
+    let network = BadNetwork::start(3);
+    network.part(true);
+    let uris = (0..20).map(|user| format!("sip:u{user}@{}", network.address));
+    let uris: Vec<String> = uris.collect();
+    let request = cpm_message("sip:anne@example.com", EXPLODER)
+        .recipients(uris.iter().map(|uri| unmarked(uri)))
+        .request();
+    exchange(&anne, &request, &proxy, 202);
+    thread::sleep(PARTED);
+    network.part(false);
+    let back = Instant::now();
+    while counter(&proxy, "delivered") + counter(&proxy, "failed") < uris.len() as u64 {
+        assert!(
+            back.elapsed() < OVER,
+            "some neither have it nor have failed"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    well_again("20 % of datagrams lost, after a disconnection", back);
+    let copies = |uri: &String| network.copies_for(uri);
+    assert!(uris.iter().all(|uri| copies(uri) <= 1), "a copy came twice");
+    let reached = uris.iter().filter(|uri| copies(uri) == 1).count() as u64;
+    let delivered = counter(&proxy, "delivered");
+    // A recipient whose answers are all lost has failed, and has it all the same.
+    assert!(delivered <= reached, "{delivered} of {reached}");
+    assert!(delivered >= 18, "{delivered}");
+    proxy.stop();
 }

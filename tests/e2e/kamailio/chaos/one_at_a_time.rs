@@ -1,13 +1,14 @@
 //! Each process of the proxy is stopped for a while, and killed.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, PATIENCE, Request, cpm_message, unmarked};
-use rustix::process::Signal;
+use cpm_testbed::{Bench, PATIENCE, Proxy, Request, cpm_message, unmarked};
+use rustix::process::{Pid, Signal};
 
-use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy};
-use crate::kamailio::chaos::{signal, victims};
+use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy, well_again};
+use crate::kamailio::chaos::{MAIN_PROCESS, signal, victims};
 
 /// Longer than others wait for the lock of a shared table (`HELD_MS`): they take it over, and then
 /// its holder continues.
@@ -59,6 +60,7 @@ fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
             anne.send(&requests[0], proxy.udp());
         }
         signal(*process, Signal::CONT);
+        let continued = Instant::now();
         for request in &requests {
             let answer = anne.recv_response(request, PATIENCE);
             let answer = answer.unwrap_or_else(|| panic!("{name}: no answer"));
@@ -77,12 +79,24 @@ fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
             .collect();
         got.sort();
         assert_eq!(got, users, "{name}");
+        well_again(&format!("{name} was stopped"), continued);
     }
     assert_eq!(counter(&proxy, "express_outstanding"), 0);
     // Nobody gets another copy.
     let left = bill.recv_request(Duration::from_millis(500));
     assert!(left.is_none(), "{left:?}");
     proxy.stop();
+}
+
+/// The kinds of processes, each with the first process of it.
+fn kinds(proxy: &Proxy) -> BTreeMap<String, u32> {
+    let table = proxy.process_table().into_iter().rev();
+    table
+        .map(|(pid, name)| {
+            let kind = name.split(" child=").next().unwrap_or_default();
+            (kind.to_owned(), pid)
+        })
+        .collect()
 }
 
 /// Kamailio ends when one of its processes is killed, and its supervisor restarts it: the ports are
@@ -94,20 +108,21 @@ fn whichever_process_is_killed_the_next_proxy_serves() {
     let config = cpm_proxy(HANDLE).set("cpm", "msrp_listen", &listen);
     let (anne, bill) = (bench.agent(), bench.agent());
     let mut proxy = bench.proxy(&config);
-    for (round, name) in ["CPM fan-out", "CPM sessions", "udp receiver"]
-        .iter()
-        .enumerate()
-    {
+    let all = kinds(&proxy);
+    assert!(all.len() >= 8, "{all:?}");
+    for (round, kind) in all.into_keys().enumerate() {
         let request = message((0..20).map(|user| bill.uri(&format!("u{round}x{user}"))));
         anne.send(&request, proxy.tcp());
         anne.expect_response(&request, 202);
-        let victim = victims(&proxy)
-            .into_iter()
-            .find(|(_, known)| known.contains(name));
-        let (process, _) = victim.unwrap_or_else(|| panic!("{name}"));
+        let victim = kinds(&proxy).get(&kind).copied();
+        let victim = victim.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let port = proxy.port();
-        signal(process, Signal::KILL);
-        proxy.expect_log("exited by a signal 9");
+        signal(victim.unwrap_or_else(|| panic!("no {kind}")), Signal::KILL);
+        let killed = Instant::now();
+        // The main process, which tells of the others, is killed with them by the supervisor.
+        if !kind.contains(MAIN_PROCESS) {
+            proxy.expect_log("exited by a signal 9");
+        }
         proxy.kill();
         anne.close_connections();
         proxy = bench.proxy_again(&config, port);
@@ -115,7 +130,8 @@ fn whichever_process_is_killed_the_next_proxy_serves() {
         anne.send(&request, proxy.udp());
         anne.expect_response(&request, 202);
         let is_again = |message: &cpm_testbed::Message| message.start_line().contains(":again@");
-        assert!(bill.recv_where(PATIENCE, is_again).is_some(), "{name}");
+        assert!(bill.recv_where(PATIENCE, is_again).is_some(), "{kind}");
+        well_again(&format!("{kind} was killed"), killed);
     }
     proxy.stop();
 }

@@ -1,13 +1,13 @@
-//! A process that has no descriptors left.
+//! A process that has no descriptors left, or little private memory.
 
 use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{PATIENCE, Plan};
+use cpm_testbed::{Bench, PATIENCE, Plan, cpm_message, to};
 
-use crate::common::{EXPLODER, expect_counter};
+use crate::common::{EXPLODER, cpm_proxy, exchange, expect_counter, well_again};
 use crate::large::{CHUNK, Scene, expect_nothing_left, sessions_process};
 
 /// How long there are none.
@@ -51,15 +51,62 @@ fn without_descriptors_a_message_waits_and_loses_nothing() {
     let relief = thread::spawn(move || {
         thread::sleep(SCARCE);
         limit_descriptors(process, ENOUGH);
+        Instant::now()
     });
     call.ack();
     upload.session.connect_and_bind();
     assert!(begun.elapsed() >= SCARCE, "there were descriptors");
-    relief.join().expect("the limit can be raised");
+    let relieved = relief.join().expect("the limit can be raised");
     upload.session.deliver(&upload.content, CHUNK);
     call.bye(200);
     let (bill, _) = scene.gets("bill", &upload);
+    well_again("no descriptors in the sessions process", relieved);
     scene.hangs_up(&bill, 200);
     expect_counter(&scene.proxy, "delivered", 2);
     scene.finish();
+}
+
+/// Private memory of each process in MiB. Kamailio starts with it, and a quarter is left.
+const LITTLE_MIB: &str = "1";
+
+/// The header fields of one request: parsed, they do not fit into what is left.
+const FIELDS: usize = 4_000;
+
+/// A script that looks for a header field, which parses all of them.
+const LOOKS: &str = "request_route {
+    if (is_present_hf(\"X-Nobody\")) exit;
+    if (cpm_handle()) exit;
+    sl_send_reply(\"404\", \"Not Ours\");
+}";
+
+/// A request that takes all private memory of its worker fails alone, and leaves nothing behind:
+/// the next one finds as much.
+#[test]
+fn with_little_private_memory_others_are_served() {
+    let bench = Bench::new("with_little_private_memory");
+    let config = cpm_proxy(LOOKS)
+        .set("cpm", "express", "no")
+        .argument("-M")
+        .argument(LITTLE_MIB);
+    let proxy = bench.proxy(&config);
+    let (anne, bill, mallory) = (bench.agent(), bench.agent(), bench.agent());
+    let message = |user: &str| {
+        let message = cpm_message("sip:anne@example.com", EXPLODER);
+        message.recipients([to(&bill.uri(user))]).request()
+    };
+    for _ in 0..4 {
+        exchange(&anne, &message("before"), &proxy, 202);
+        bill.expect_request("MESSAGE");
+    }
+    for _ in 0..10 {
+        let hostile = (0..FIELDS).fold(message("hostile"), |request, _| request.and("X", "y"));
+        mallory.send(&hostile, proxy.udp());
+        let sent = Instant::now();
+        exchange(&anne, &message("bill"), &proxy, 202);
+        let copy = bill.recv_where(PATIENCE, |copy| copy.start_line().contains(":bill@"));
+        assert!(copy.is_some(), "another message was not delivered");
+        well_again("no private memory in a worker", sent);
+    }
+    proxy.expect_log("could not allocate private memory");
+    proxy.stop();
 }

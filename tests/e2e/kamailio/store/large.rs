@@ -8,33 +8,38 @@ use cpm_testbed::{
     PATIENCE, Plan, Proxy, ProxyConfig, Request, large_message, sha256, to,
 };
 
-use super::{ANNE, expect_messages, expect_rows, keeping, messages};
-use crate::common::{EXPLODER, counter, expect_counter};
+use super::{ANNE, expect_messages, expect_rows, keeping_with, messages};
+use crate::common::{EXPLODER, HANDLE, counter, expect_counter};
 use crate::large::{CHUNK, SIZE, expect_nothing_left};
 use crate::storing::folder;
 
 /// One sender, any number of recipients, and a proxy that comes and goes.
-struct Scene {
-    anne: Agent,
-    sender: MsrpPeer,
-    callees: Callees,
-    config: ProxyConfig,
-    bench: Bench,
+pub(super) struct Scene {
+    pub(super) anne: Agent,
+    pub(super) sender: MsrpPeer,
+    pub(super) callees: Callees,
+    pub(super) config: ProxyConfig,
+    pub(super) bench: Bench,
 }
 
 /// A message on its way in.
-struct Upload<'a> {
-    session: MsrpSession,
-    content: Vec<u8>,
-    call: cpm_testbed::Call<'a>,
+pub(super) struct Upload<'a> {
+    pub(super) session: MsrpSession,
+    pub(super) content: Vec<u8>,
+    pub(super) call: cpm_testbed::Call<'a>,
 }
 
 impl Scene {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
+        Self::with(name, HANDLE)
+    }
+
+    /// With this script.
+    pub(super) fn with(name: &str, script: &str) -> Self {
         let bench = Bench::new(name);
         let (anne, sender, callees) = (bench.agent(), bench.msrp_peer(), bench.callees());
         let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
-        let config = keeping(&bench).set("cpm", "msrp_listen", &listen);
+        let config = keeping_with(&bench, script).set("cpm", "msrp_listen", &listen);
         Scene {
             anne,
             sender,
@@ -44,13 +49,13 @@ impl Scene {
         }
     }
 
-    fn set(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn set(mut self, name: &str, value: &str) -> Self {
         self.config = self.config.set("cpm", name, value);
         self
     }
 
     #[track_caller]
-    fn starts(&self) -> Proxy {
+    pub(super) fn starts(&self) -> Proxy {
         self.bench.proxy(&self.config)
     }
 
@@ -59,7 +64,7 @@ impl Scene {
         large_message(ANNE, EXPLODER).recipients(uris)
     }
 
-    fn request(&self, users: &[&str], size: usize) -> (Request, MsrpSession, Vec<u8>) {
+    pub(super) fn request(&self, users: &[&str], size: usize) -> (Request, MsrpSession, Vec<u8>) {
         let (message, session) = (self.message(users), self.sender.session());
         let request = message.request(&self.anne, &session, size);
         (request, session, message.content(size))
@@ -67,7 +72,7 @@ impl Scene {
 
     /// INVITE, 200, ACK, a bound connection.
     #[track_caller]
-    fn begins(&self, proxy: &Proxy, users: &[&str], size: usize) -> Upload<'_> {
+    pub(super) fn begins(&self, proxy: &Proxy, users: &[&str], size: usize) -> Upload<'_> {
         let (request, session, content) = self.request(users, size);
         let call = self.anne.invites(&request, proxy.udp());
         session.sends_to(call.sdp().path());
@@ -82,7 +87,7 @@ impl Scene {
 
     /// This user has got all of it on this call, and nothing on any other.
     #[track_caller]
-    fn got(&self, user: &str, place: usize, content: &[u8]) {
+    pub(super) fn got(&self, user: &str, place: usize, content: &[u8]) {
         let call = self.callees.expect_nth_call(user, place);
         let message = call.session.expect_message();
         assert_eq!(message.sha256(), sha256(content), "{user}: {message:?}");
@@ -99,7 +104,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn finish(self, proxy: Proxy) {
+    pub(super) fn finish(self, proxy: Proxy) {
         expect_messages(&self.bench, 0);
         expect_counter(&proxy, "outstanding", 0);
         expect_nothing_left(&proxy, PATIENCE);

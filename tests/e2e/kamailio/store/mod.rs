@@ -3,7 +3,9 @@
 mod bad_luck;
 mod keeping;
 mod killed;
+mod killed_large;
 mod large;
+mod large_waiting;
 mod restart;
 mod waiting;
 

@@ -51,6 +51,15 @@ impl<'a> PlainUri<'a> {
             port,
         })
     }
+
+    /// The same for a valid URI that may have parameters, which are ignored.
+    pub fn read_before_parameters(uri: &'a str) -> Option<Self> {
+        let end = memchr::memchr(b';', uri.as_bytes()).unwrap_or(uri.len());
+        let (plain, parameters) = uri.split_at_checked(end)?;
+        // A user may have a semicolon; behind the user there is no other `@`.
+        let is_in_user = memchr::memchr(b'@', parameters.as_bytes()).is_some();
+        PlainUri::read(plain).filter(|_| !is_in_user)
+    }
 }
 
 /// Characters of usual user names, a subset of the grammar.
@@ -93,6 +102,23 @@ mod tests {
             assert_eq!(plain.address, host.parse().ok(), "{text}");
             let parsed = Uri::parse(text).expect(text);
             assert_eq!((parsed.host(), parsed.port()), (Some(host), port), "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_ignored_where_they_may_be() {
+        for text in [
+            "sip:bill@example.com:5070",
+            "sip:bill@example.com:5070;transport=tcp",
+            "sip:bill@example.com:5070;x;y=sip%3aa%40b",
+        ] {
+            let plain = PlainUri::read_before_parameters(text).expect(text);
+            assert_eq!((plain.host, plain.port), ("example.com", Some(5070)));
+            let parsed = Uri::parse(text).expect(text);
+            assert_eq!(parsed.host(), Some(plain.host), "{text}");
+        }
+        for text in ["sip:a;b@example.com", "sip:a?x=y;z", "tel:+1;ext=2"] {
+            assert_eq!(PlainUri::read_before_parameters(text), None, "{text}");
         }
     }
 

@@ -1,0 +1,342 @@
+//! What each check refuses, at its boundary, and with which code.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+use super::Check;
+use crate::controlling::host::{Counter, Journal};
+use crate::controlling::request::GroupLookup;
+use crate::controlling::{ControllingFunction, Received};
+use crate::group::{Group, Permissions};
+use crate::log::LogAt;
+use crate::policy::Settings;
+
+/// Counts destinations that were the Controlling Function itself.
+#[derive(Default)]
+struct Loops(Cell<u32>);
+
+impl Journal for Loops {
+    fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
+
+    fn count(&self, counter: Counter, n: u32) {
+        if counter == Counter::Loops {
+            self.0.set(self.0.get() + n);
+        }
+    }
+}
+
+const EXPLODER: &str = "sip:all@example.com";
+const GROUP: &str = "sip:team@example.com";
+
+/// A message of Anne, as it may be changed.
+struct Case<'a> {
+    parameters: &'a [(&'a str, &'a str)],
+    to: &'a str,
+    fields: &'a str,
+    recipients: &'a [&'a str],
+    group: GroupLookup,
+}
+
+impl Case<'_> {
+    fn new() -> Self {
+        Case {
+            parameters: &[],
+            to: EXPLODER,
+            fields: "",
+            recipients: &["sip:bill@example.com", "sip:carol@example.com"],
+            group: GroupLookup::Unknown,
+        }
+    }
+
+    /// To the group, without a list.
+    fn to_group() -> Self {
+        Case {
+            to: GROUP,
+            recipients: &[],
+            group: known(&["sip:bill@example.com"], ALL, "cpm"),
+            ..Case::new()
+        }
+    }
+
+    fn service(&self) -> Rc<ControllingFunction> {
+        let own = [
+            ("exploder_uri", EXPLODER),
+            ("group_source", "dir:/groups"),
+            ("group_uri", GROUP),
+            ("trusted_peer", "192.0.2.1"),
+        ];
+        let mut settings = Settings::default();
+        for (name, value) in own.iter().chain(self.parameters) {
+            settings.set(name, value).unwrap();
+        }
+        Rc::new(ControllingFunction::new(settings, 1).unwrap())
+    }
+
+    fn message(&self) -> String {
+        let entries: String = self
+            .recipients
+            .iter()
+            .map(|uri| format!("<entry uri=\"{uri}\"/>"))
+            .collect();
+        let list = format!(
+            "--b\r\nContent-Type: application/resource-lists+xml\r\n\
+             Content-Disposition: recipient-list\r\n\r\n\
+             <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\">\
+             <list>{entries}</list></resource-lists>\r\n"
+        );
+        let list = match self.to {
+            GROUP => "",
+            _ => &list,
+        };
+        let body = format!("--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n{list}--b--\r\n");
+        format!(
+            "MESSAGE {to} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:anne@example.com>;tag=1\r\nTo: <{to}>\r\nCall-ID: 1\r\n\
+             CSeq: 1 MESSAGE\r\nP-Asserted-Identity: <sip:anne@example.com>\r\nAccept-Contact: \
+             *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+             {fields}Content-Type: multipart/mixed;boundary=b\r\nContent-Length: {length}\r\n\r\n\
+             {body}",
+            to = self.to,
+            fields = self.fields,
+            length = body.len()
+        )
+    }
+
+    /// The code of the refusal; 202 if every check has passed.
+    fn code(self) -> u16 {
+        self.code_and_loops().0
+    }
+
+    fn code_and_loops(self) -> (u16, u32) {
+        let journal = Loops::default();
+        let code = self.code_with(&journal);
+        (code, journal.0.get())
+    }
+
+    fn code_with(self, journal: &Loops) -> u16 {
+        let service = self.service();
+        let message = self.message();
+        let received = Received {
+            message: message.as_bytes(),
+            request_uri: self.to,
+            source_address: Some("192.0.2.1".parse().unwrap()),
+        };
+        let mut request = service.classify(&received).expect("it is ours");
+        let mut group = Some(self.group);
+        // No check is repeated: each either ends or leads to the next.
+        for _ in 0..10 {
+            match request.poll_check(journal) {
+                Check::Ask(_) => request.handle_script(true, journal),
+                Check::WantGroup => {
+                    request.handle_group(group.take().expect("it is asked for once"));
+                }
+                Check::Accepted => return 202,
+                Check::Answered => {
+                    return request.reply().expect("it is answered").code.as_u16();
+                }
+                Check::Repeated => break,
+            }
+        }
+        panic!("the checks do not end");
+    }
+}
+
+const ALL: Permissions = Permissions {
+    may_send: true,
+    anonymity_allowed: true,
+};
+
+/// A group with these members, for one service.
+fn known(members: &[&str], permissions: Permissions, service: &str) -> GroupLookup {
+    let entries: String = members
+        .iter()
+        .map(|uri| format!("<entry uri='{uri}'/>"))
+        .collect();
+    let document = format!(
+        "<group xmlns='urn:oma:xml:poc:list-service'><list-service uri='{GROUP}'>\
+         <list>{entries}</list><supported-services><service enabler='{service}'/>\
+         </supported-services></list-service></group>"
+    );
+    let group = Group::parse(document.as_bytes()).unwrap().remove(0);
+    GroupLookup::Known(Rc::new(group), permissions)
+}
+
+#[test]
+fn a_list_is_as_long_as_it_may_be() {
+    let code = |most, recipients| {
+        Case {
+            parameters: &[("max_recipients", most)],
+            recipients,
+            ..Case::new()
+        }
+        .code()
+    };
+    let three = &[
+        "sip:a@example.com",
+        "sip:b@example.com",
+        "sip:c@example.com",
+    ];
+    assert_eq!(code("3", three), 202);
+    assert_eq!(code("2", three), 486);
+    // Distinct ones count.
+    assert_eq!(code("1", &["sip:a@example.com", "sip:a@example.com"]), 202);
+    assert_eq!(code("3", &[]), 403);
+    let own = Case {
+        recipients: &[EXPLODER, "sip:bill@example.com"],
+        ..Case::new()
+    };
+    assert_eq!(own.code_and_loops(), (202, 1));
+    assert_eq!(code("3", &[EXPLODER]), 403);
+    assert_eq!(code("3", &["not a URI"]), 400);
+}
+
+#[test]
+fn who_hides_needs_leave_to_hide() {
+    let code = |allowed, fields| {
+        Case {
+            parameters: &[("allow_anonymity", allowed)],
+            fields,
+            ..Case::new()
+        }
+        .code()
+    };
+    assert_eq!(code("no", ""), 202);
+    assert_eq!(code("no", "Privacy: id\r\n"), 403);
+    assert_eq!(code("yes", "Privacy: id\r\n"), 202);
+}
+
+#[test]
+fn a_list_takes_nothing_from_another_list_or_group() {
+    let code = |fields| {
+        Case {
+            fields,
+            ..Case::new()
+        }
+        .code()
+    };
+    assert_eq!(code("Max-Breadth: 46\r\n"), 202);
+    assert_eq!(code("Max-Breadth: 45\r\n"), 482);
+    assert_eq!(code("Max-Forwards: 1\r\n"), 202);
+    assert_eq!(code("Max-Forwards: 0\r\n"), 483);
+    assert_eq!(code("Require: unknown\r\n"), 420);
+}
+
+#[test]
+fn a_group_takes_as_many_forwardings_as_it_may_be_nested() {
+    let code = |nesting, fields: &str| {
+        Case {
+            parameters: &[("group_nesting", nesting)],
+            fields,
+            ..Case::to_group()
+        }
+        .code()
+    };
+    // Each group on the way halves it.
+    for (nesting, breadth, expected) in [
+        ("0", 60, 202),
+        ("0", 31, 202),
+        ("0", 30, 482),
+        ("1", 30, 202),
+        ("1", 16, 202),
+        ("1", 15, 482),
+        ("2", 15, 202),
+        ("2", 0, 482),
+    ] {
+        let field = format!("Max-Breadth: {breadth}\r\n");
+        assert_eq!(code(nesting, &field), expected, "{nesting} {breadth}");
+    }
+}
+
+/// A group asserts itself, and refers to the sender.
+#[test]
+fn a_message_of_a_group_is_known_without_its_breadth() {
+    let code = |nesting, fields: &str| {
+        let asserted = format!("P-Asserted-Identity: <{GROUP}>");
+        let case = Case {
+            parameters: &[("group_nesting", nesting)],
+            ..Case::to_group()
+        };
+        let own = "P-Asserted-Identity: <sip:anne@example.com>";
+        let message = case.message().replace(own, &format!("{fields}{asserted}"));
+        let service = case.service();
+        let received = Received {
+            message: message.as_bytes(),
+            request_uri: GROUP,
+            source_address: Some("192.0.2.1".parse().unwrap()),
+        };
+        let mut request = service.classify(&received).expect("it is ours");
+        loop {
+            match request.poll_check(&Loops::default()) {
+                Check::Ask(_) => request.handle_script(true, &Loops::default()),
+                Check::WantGroup => return None,
+                _ => return request.reply().map(|reply| reply.code.as_u16()),
+            }
+        }
+    };
+    let referred = "Referred-By: <sip:anne@example.com>\r\n";
+    assert_eq!(code("0", referred), Some(482));
+    assert_eq!(code("1", referred), None);
+    assert_eq!(code("0", ""), None);
+}
+
+#[test]
+fn a_group_is_known_and_lets_its_sender_send() {
+    let code = |group| {
+        Case {
+            group,
+            ..Case::to_group()
+        }
+        .code()
+    };
+    let (bill, nobody) = (&["sip:bill@example.com"], Permissions::default());
+    assert_eq!(code(known(bill, ALL, "cpm")), 202);
+    assert_eq!(code(known(bill, nobody, "cpm")), 403);
+    assert_eq!(code(GroupLookup::Unknown), 404);
+    assert_eq!(code(GroupLookup::Unavailable { retry_after_s: 7 }), 480);
+    assert_eq!(code(known(bill, ALL, "oma_poc")), 488);
+}
+
+#[test]
+fn a_group_has_members_besides_its_sender_and_itself() {
+    let code = |most, members: &[&str]| {
+        Case {
+            parameters: &[("max_group_members", most)],
+            group: known(members, ALL, "cpm"),
+            ..Case::to_group()
+        }
+        .code()
+    };
+    let (bill, carol) = ("sip:bill@example.com", "sip:carol@example.com");
+    assert_eq!(code("2", &[bill, carol]), 202);
+    assert_eq!(code("1", &[bill, carol]), 486);
+    assert_eq!(code("1", &[bill, "sip:anne@example.com", GROUP]), 202);
+    assert_eq!(code("2", &["sip:anne@example.com"]), 403);
+    assert_eq!(code("2", &[GROUP]), 403);
+    let copied = Case {
+        parameters: &[("copy_to_sender", "yes")],
+        group: known(&["sip:anne@example.com"], ALL, "cpm"),
+        ..Case::to_group()
+    };
+    assert_eq!(copied.code(), 202);
+}
+
+#[test]
+fn a_group_decides_on_anonymity_itself() {
+    let code = |anonymity_allowed, fields| {
+        let permissions = Permissions {
+            anonymity_allowed,
+            ..ALL
+        };
+        Case {
+            parameters: &[("allow_anonymity", "no")],
+            fields,
+            group: known(&["sip:bill@example.com"], permissions, "cpm"),
+            ..Case::to_group()
+        }
+        .code()
+    };
+    assert_eq!(code(false, ""), 202);
+    assert_eq!(code(false, "Privacy: id\r\n"), 403);
+    assert_eq!(code(true, "Privacy: id\r\n"), 202);
+}

@@ -1,0 +1,145 @@
+//! Large messages wait in the store for recipients that cannot be reached.
+
+use cpm_testbed::{Answer, Plan, Proxy, Request, cpm_message, large_message, to};
+
+use super::large::Scene;
+use super::{ANNE, expect_messages, messages};
+use crate::common::{EXPLODER, counter, exchange, expect_counter, expect_log_lines};
+use crate::storing::{REGISTERS, deferring};
+
+/// Longer than a test.
+const NEVER_S: &str = "86400";
+
+const PICTURE: usize = 10 << 20;
+const MIB: usize = 1 << 20;
+
+impl Scene {
+    fn defers(name: &str, script: &str) -> Self {
+        let mut scene = Self::with(name, script);
+        scene.config = deferring(scene.config, NEVER_S);
+        scene
+    }
+
+    /// A server that a user has registered with says so.
+    #[track_caller]
+    fn registers(&self, user: &str, proxy: &Proxy) {
+        let address = self.callees.uri(user);
+        let register = Request::new("REGISTER", "sip:scscf.example.com", &address);
+        exchange(&self.anne, &register, proxy, 200);
+    }
+}
+
+#[test]
+fn who_registers_later_gets_text_and_picture() {
+    let scene = Scene::defers("who_registers_later_gets_text", REGISTERS);
+    let (callees, phone) = (&scene.callees, scene.bench.agent());
+    callees.plan("bill", Plan::status(480));
+    let mut proxy = scene.starts();
+    let text = cpm_message(ANNE, EXPLODER)
+        .recipients([to(&phone.uri("bill"))])
+        .request();
+    phone.answers(Answer::code(480));
+    exchange(&scene.anne, &text, &proxy, 202);
+    phone.expect_request("MESSAGE");
+    let mut upload = scene.begins(&proxy, &["bill", "carol"], PICTURE);
+    upload.session.deliver(&upload.content, MIB);
+    upload.call.bye(200);
+    scene.got("carol", 0, &upload.content);
+    expect_counter(&proxy, "waiting", 2);
+    expect_counter(&proxy, "outstanding", 0);
+    assert_eq!((messages(&scene.bench), counter(&proxy, "failed")), (2, 0));
+    let told = proxy.rpc("cpm.messages state=waiting");
+    assert_eq!(told.matches("waiting: 1").count(), 2, "{told}");
+    // A registration is an attempt, and one that fails is none the less.
+    scene.registers("bill", &proxy);
+    callees.expect_nth_call("bill", 1);
+    expect_counter(&proxy, "waiting", 2);
+    // The next proxy waits too: its start is an attempt.
+    proxy.kill();
+    proxy = scene.starts();
+    callees.expect_nth_call("bill", 2);
+    expect_counter(&proxy, "waiting", 2);
+    callees.plan("bill", Plan::accept());
+    phone.answers(Answer::code(200));
+    scene.registers("bill", &proxy);
+    phone.expect_requests("MESSAGE", 3);
+    scene.got("bill", 3, &upload.content);
+    expect_counter(&proxy, "delivered", 2);
+    assert_eq!(callees.calls_of("carol"), 1, "it has the picture");
+    scene.finish(proxy);
+}
+
+#[test]
+fn who_never_comes_has_failed_and_the_sender_is_told() {
+    let script = format!(
+        "{REGISTERS}
+        event_route[cpm:recipient-deferred] {{ xlog(\"L_NOTICE\", \"waits $cpm(recipient) $cpm(code) $rm\\n\"); }}
+        event_route[cpm:recipient-failed] {{ xlog(\"L_NOTICE\", \"gone $cpm(recipient) $cpm(code) $rm\\n\"); }}"
+    );
+    let scene = Scene::defers("who_never_comes_has_failed", &script)
+        .set("deferred_large", "yes")
+        .set("failure_imdn", "yes");
+    let callees = &scene.callees;
+    for user in ["bill", "carol"] {
+        callees.plan(user, Plan::status(480));
+    }
+    let proxy = scene.starts();
+    let sender = scene.anne.uri("anne");
+    let ends: [&dyn Fn(&str); 2] = [
+        &|id| drop(proxy.rpc(&format!("cpm.expire {id}"))),
+        // Both say no at last.
+        &|id| {
+            for user in ["bill", "carol"] {
+                callees.plan(user, Plan::status(603));
+            }
+            proxy.rpc(&format!("cpm.retry {id}"));
+        },
+    ];
+    for (round, end) in (0..).zip(ends) {
+        let uris = ["bill", "carol"].map(|user| to(&callees.uri(user)));
+        let message = large_message(&sender, EXPLODER).recipients(uris);
+        let session = scene.sender.session();
+        let request = message.request(&scene.anne, &session, 20_000);
+        let content = String::from_utf8(message.content(20_000)).expect("it is text");
+        let content = content.replace("positive-delivery", "negative-delivery");
+        // Nobody answers 200, and yet the message is taken.
+        let mut call = scene.anne.invites(&request, proxy.udp());
+        session.sends_to(call.sdp().path());
+        call.ack();
+        session.connect_and_bind();
+        session.deliver(content.as_bytes(), 8_000);
+        call.bye(200);
+        expect_counter(&proxy, "waiting", 2);
+        let bill = callees.uri("bill");
+        expect_log_lines(&proxy, &format!("waits {bill} 480 INVITE"), round + 1);
+        let id = request.header("Contribution-ID").unwrap_or_default();
+        end(id);
+        let told = scene.anne.expect_request("MESSAGE");
+        let body = String::from_utf8_lossy(told.body()).into_owned();
+        assert!(
+            body.contains(&format!("<message-id>{id}</message-id>")),
+            "{body}"
+        );
+        assert!(body.contains("<failed/>"), "{body}");
+        expect_messages(&scene.bench, 0);
+        expect_counter(&proxy, "failed", 2 * (round as u64 + 1));
+        let code = if round == 0 { 408 } else { 603 };
+        expect_log_lines(&proxy, &format!("gone {bill} {code} INVITE"), 1);
+    }
+    assert_eq!(counter(&proxy, "expired"), 2);
+    scene.finish(proxy);
+}
+
+/// Without `deferred_large` the sender keeps a message for people who are all away.
+#[test]
+fn where_all_are_away_the_sender_is_told_at_once() {
+    let scene = Scene::defers("where_all_are_away", REGISTERS);
+    scene.callees.plan("bill", Plan::status(480));
+    let proxy = scene.starts();
+    let (request, ..) = scene.request(&["bill"], 20_000);
+    scene.anne.is_refused(&request, proxy.udp(), 480);
+    expect_counter(&proxy, "failed", 1);
+    expect_counter(&proxy, "deferred", 0);
+    assert_eq!(messages(&scene.bench), 0);
+    scene.finish(proxy);
+}
