@@ -8,7 +8,7 @@ use cpm_testbed::{
     PATIENCE, Plan, Proxy, ProxyConfig, Request, large_message, sha256, to,
 };
 
-use super::{ANNE, expect_messages, keeping_with, messages};
+use super::{ANNE, expect_messages, expect_rows, keeping_with, messages};
 use crate::common::{EXPLODER, HANDLE, counter, expect_counter};
 use crate::large::{CHUNK, SIZE, expect_nothing_left};
 use crate::storing::folder;
@@ -156,8 +156,7 @@ fn who_has_not_got_it_is_invited_again_after_a_kill() {
     expect_counter(&proxy, "delivered", 1);
     expect_counter(&proxy, "outstanding", 2);
     let first = callees.expect_call("slow");
-    // The outcome is written a moment later.
-    std::thread::sleep(Duration::from_millis(200));
+    expect_rows(&scene.bench, "outcome", 1);
     proxy.kill();
     callees.plan("slow", Plan::accept());
     callees.plan("ringing", Plan::accept());

@@ -40,21 +40,32 @@ fn database(bench: &Bench) -> Connection {
 
 /// How many messages it has.
 fn messages(bench: &Bench) -> u32 {
-    let count = "SELECT count(*) FROM message";
-    let count = database(bench).query_row(count, [], |row| row.get(0));
+    rows(bench, "message")
+}
+
+fn rows(bench: &Bench, table: &str) -> u32 {
+    let count = format!("SELECT count(*) FROM {table}");
+    let count = database(bench).query_row(&count, [], |row| row.get(0));
     count.expect("the table is there")
 }
 
 /// Waits until it has so many messages.
 #[track_caller]
 fn expect_messages(bench: &Bench, count: u32) {
+    expect_rows(bench, "message", count);
+}
+
+/// Waits until a table has so many rows: `outcome` has one for each message with recipients that
+/// have ended.
+#[track_caller]
+fn expect_rows(bench: &Bench, table: &str, count: u32) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let found = messages(bench);
+        let found = rows(bench, table);
         if found == count {
             return;
         }
-        assert!(Instant::now() < deadline, "{found} messages in the store");
+        assert!(Instant::now() < deadline, "{found} rows of {table}");
         thread::sleep(Duration::from_millis(10));
     }
 }
