@@ -351,8 +351,9 @@ enum cpm_query {
 	/* accept no new message from now on; with the argument "off": accept them again. A record of what
 	 * is under way */
 	CPM_QUERY_DRAIN = 6,
-	/* the last messages, newest first: one record each; the argument: words that select them, such
-	 * as "originator=sip:anne@example.com state=failed most=10", or nothing */
+	/* the last messages, newest first, then what the store has besides: one record each; the
+	 * argument: words that select them, such as
+	 * "originator=sip:anne@example.com state=failed most=10 skip=20", or nothing */
 	CPM_QUERY_MESSAGES = 7,
 	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
 	 * record, and a part for each recipient */
@@ -361,7 +362,8 @@ enum cpm_query {
 	 * in force */
 	CPM_QUERY_RELOAD = 9,
 	/* sends a message that waits for recipients to them now; the argument: its Message-ID,
-	 * Contribution-ID or Call-ID */
+	 * Contribution-ID or Call-ID, or the URI of a recipient: all that waits for it. A record of the
+	 * number of recipients */
 	CPM_QUERY_RETRY = 10,
 	/* gives a message up for the recipients that it waits for; the argument: as before */
 	CPM_QUERY_EXPIRE = 11,
@@ -744,7 +746,7 @@ struct cpm_core {
 	int (*is_session_name)(const struct cpm_service *service, struct cpm_str name);
 
 	/* A response below 300 to an INVITE of the core's has arrived, also a retransmitted or forked
-	 * one. */
+	 * one; or a 2xx to a MESSAGE, whoever's, for which the host has no transaction. */
 	void (*responded)(const struct cpm_service *service, struct cpm_str response);
 
 	/* The express lane. */

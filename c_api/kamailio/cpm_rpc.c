@@ -133,16 +133,18 @@ QUERY(reload, ASK, CPM_QUERY_RELOAD,
 		"was.")
 
 QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
-		"The last messages, newest first: state, ids, recipients by outcome. Select them with originator=URI, state=STATE, "
-		"most=NUMBER, skip=NUMBER.")
+		"The last messages, newest first, then what the store has besides: state, ids, recipients by outcome. Select them with "
+		"originator=URI, recipient=URI (of the store: what waits for it), state=STATE, most=NUMBER, skip=NUMBER.")
 QUERY(message, ask_about_message, CPM_QUERY_MESSAGE,
 		"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 		"recipient.")
 
 QUERY(retry, ask_about_message, CPM_QUERY_RETRY,
-		"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID.")
+		"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID; with the URI of "
+		"a recipient, all that waits for it.")
 QUERY(expire, ask_about_message, CPM_QUERY_EXPIRE,
-		"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or Call-ID.")
+		"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or Call-ID; with the URI "
+		"of a recipient, all that waits for it.")
 QUERY(available, ask_about_recipient, CPM_QUERY_AVAILABLE,
 		"A recipient is available, by its URI: what waits for it is sent in a moment.")
 

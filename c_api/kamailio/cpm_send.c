@@ -169,19 +169,36 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	return result < 0 ? CPM_SENT_FAILED : result == 0 ? CPM_SENT_DROPPED : CPM_SENT;
 }
 
+/* Whether tm waits for this response: it has the transaction, and no final response yet. */
+static int is_awaited(int is_found, int branch)
+{
+	const struct cell *t = is_found ? cpm_tm.t_gett() : NULL;
+
+	return t != NULL && t != T_UNDEFINED && (branch < 0 || branch >= t->nr_of_outgoings
+			|| t->uac[branch].last_received < 200);
+}
+
 /* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
  * before tm or after it, depending on the order of loadmodule. */
 int cpm_send_response(sip_msg_t *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};
-	int branch;
+	int is_message, is_of_session, is_found;
+	int branch = -1;
+	int is_final = msg->first_line.u.reply.statuscode / 100 == 2;
 
-	if(!cpm_has_sessions || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0 || msg->callid == NULL || msg->cseq == NULL
-			|| !cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body)))
+	if((!cpm_has_sessions && !is_final) || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0 || msg->callid == NULL
+			|| msg->cseq == NULL)
 		return 1;
-	if(cpm_tm.t_check(msg, &branch) != 0)
+	is_message = is_final && get_cseq(msg)->method_id == METHOD_MESSAGE;
+	is_of_session = cpm_has_sessions && cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body));
+	if(!is_message && !is_of_session)
 		return 1;
-	if(msg->first_line.u.reply.statuscode / 100 == 2 && get_cseq(msg)->method_id == METHOD_INVITE)
+	is_found = cpm_tm.t_check(msg, &branch) != 0;
+	/* tm keeps a transaction for a while after its end, such as a timeout. */
+	if(is_message ? is_awaited(is_found, branch) : is_found)
+		return 1;
+	if(is_message || (is_final && get_cseq(msg)->method_id == METHOD_INVITE))
 		cpm_core_api->responded(cpm_service, whole);
-	return 0;
+	return is_of_session ? 0 : 1;
 }

@@ -141,18 +141,21 @@ const mi_export_t cpm_mi_commands[] = {
 			"Ends a large message session, by its id: its message is given up, and everybody in it gets BYE or CANCEL.",
 			{end_session, {"id", 0}}),
 	COMMAND("cpm_messages",
-			"The last messages, newest first: state, ids, recipients by outcome. Select them with words such as "
-			"originator=URI, state=STATE, most=NUMBER, skip=NUMBER.",
+			"The last messages, newest first, then what the store has besides: state, ids, recipients by outcome. "
+			"Select them with words such as originator=URI, recipient=URI (of the store: what waits for it), "
+			"state=STATE, most=NUMBER, skip=NUMBER.",
 			{messages, {0}}, {some_messages, {"words", 0}}),
 	COMMAND("cpm_message",
 			"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 			"recipient.",
 			{message, {"id", 0}}),
 	COMMAND("cpm_retry",
-			"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID.",
+			"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID; "
+			"with the URI of a recipient, all that waits for it.",
 			{retry, {"id", 0}}),
 	COMMAND("cpm_expire",
-			"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or Call-ID.",
+			"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or "
+			"Call-ID; with the URI of a recipient, all that waits for it.",
 			{expire, {"id", 0}}),
 	COMMAND("cpm_available", "A recipient is available, by its URI: what waits for it is sent in a moment.",
 			{available, {"uri", 0}}),

@@ -222,7 +222,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 
 /* Whether tm still has the transaction of a response: the branch of its Via, as tm writes it
  * (branch_builder), identifies it. */
-static int is_known(struct sip_msg *msg)
+static int is_known(struct sip_msg *msg, int *is_over)
 {
 	const struct via_param *branch = msg->via1 != NULL ? msg->via1->branch : NULL;
 	unsigned int hash_index, label;
@@ -243,6 +243,7 @@ static int is_known(struct sip_msg *msg)
 	t = cpm_transaction_find(cpm_number_of(hash_index, label));
 	if(t == NULL)
 		return 0;
+	*is_over = t->nr_of_outgoings > 0 && t->uac[0].last_received >= 200;
 	cpm_tm.unref_cell(t);
 	return 1;
 }
@@ -252,13 +253,23 @@ static int is_known(struct sip_msg *msg)
 int cpm_send_response(struct sip_msg *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};
+	int is_message, is_of_session, is_found;
+	int is_over = 0;
+	int is_final = msg->first_line.u.reply.statuscode / 100 == 2;
 
-	if(!cpm_has_sessions || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0 || msg->callid == NULL
-			|| msg->cseq == NULL || !cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body)))
+	if((!cpm_has_sessions && !is_final) || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0
+			|| msg->callid == NULL || msg->cseq == NULL)
 		return 1;
-	if(is_known(msg))
+	is_message = is_final && get_cseq(msg)->method_id == METHOD_MESSAGE;
+	is_of_session =
+			cpm_has_sessions && cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body));
+	if(!is_message && !is_of_session)
 		return 1;
-	if(msg->first_line.u.reply.statuscode / 100 == 2 && get_cseq(msg)->method_id == METHOD_INVITE)
+	is_found = is_known(msg, &is_over);
+	/* tm keeps a transaction for a while after its end, such as a timeout. */
+	if(is_found && !(is_message && is_over))
+		return 1;
+	if(is_message || (is_final && get_cseq(msg)->method_id == METHOD_INVITE))
 		cpm_core_api->responded(cpm_service, whole);
-	return 0;
+	return is_of_session ? 0 : 1;
 }

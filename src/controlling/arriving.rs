@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use super::service::ControllingFunction;
-use crate::sip::{HeaderName, Message, Uri};
+use crate::shared::{MessageNumber, RecipientState};
+use crate::sip::{HeaderName, Message, StatusCode, Uri};
 use crate::store::RecipientKey;
 
 impl ControllingFunction {
@@ -42,6 +43,20 @@ impl ControllingFunction {
         let (user, host) = address_of(address);
         arrivals.note(self.hash(&user, host));
         true
+    }
+
+    /// A recipient that the message with this mark has waited for has it after all.
+    pub fn handle_late(&self, mark: [u64; 2], recipient: RecipientKey) {
+        let Some(messages) = self.messages() else {
+            return;
+        };
+        let [number, _] = mark;
+        let recipients = messages.recipients(number).into_iter();
+        let mut waiting = recipients.filter(|known| known.state == RecipientState::Waiting);
+        if let Some(known) = waiting.find(|known| self.recipient_key(&known.uri) == recipient) {
+            let link = MessageNumber::of_words(mark).recipient(known.leg);
+            messages.set(link, RecipientState::Delivered, StatusCode::OK.as_u16());
+        }
     }
 
     /// A keyed hash of an address without its spelling.

@@ -352,6 +352,11 @@ impl ControllingFunction {
         Uri::parse(address).map_or(0, |uri| self.keys(&uri).address)
     }
 
+    /// Secret seed for keys, the same in all processes.
+    pub(super) fn key_seed(&self) -> u64 {
+        self.key_seed
+    }
+
     /// The keys by which URIs are compared here.
     pub(super) fn keys(&self, uri: &Uri<'_>) -> ComparisonKeys {
         uri.comparison_keys(self.key_seed)

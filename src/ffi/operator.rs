@@ -143,15 +143,16 @@ pub(super) extern "C" fn query(
                 }
                 (bindings::CPM_QUERY_MESSAGES, _) => {
                     let visitor = &mut CVisitor { table, to };
-                    return result_of(running.list_messages(text, visitor));
+                    return result_of(running.list_messages(text, proxy, visitor));
                 }
                 (bindings::CPM_QUERY_MESSAGE, _) => {
                     let visitor = &mut CVisitor { table, to };
-                    return result_of(running.show_message(text, visitor));
+                    return result_of(running.show_message(text, proxy, visitor));
                 }
                 (bindings::CPM_QUERY_RETRY | bindings::CPM_QUERY_EXPIRE, _) => {
                     let gives_up = query == bindings::CPM_QUERY_EXPIRE;
-                    return result_of(running.hurry_message(text, gives_up, proxy));
+                    let visitor = &mut CVisitor { table, to };
+                    return result_of(running.hurry_message(text, gives_up, proxy, visitor));
                 }
                 (bindings::CPM_QUERY_AVAILABLE, _) => {
                     return result_of(running.note_available(text));

@@ -48,7 +48,9 @@ pub(super) extern "C" fn responded(service: *const cpm_service, response: cpm_st
         (),
         "passing a response on",
         // SAFETY: lent for the duration of the call (cpm.h).
-        |_, _, proxy| processes::responded(proxy, unsafe { borrowed(response) }),
+        |_, running, proxy| {
+            processes::responded(&running.control(), proxy, unsafe { borrowed(response) });
+        },
     );
 }
 

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::asking;
 use super::current::Current;
 use super::heard::MAX_LISTED;
 use super::keeping::KeptGauges;
 use super::letter;
 use super::location::location;
-use super::messages;
+use super::messages::{self, Filter};
 use super::process::Process;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) gauges: SharedGauges,
     /// Of the store; without one there are no numbers.
     pub(super) kept: KeptGauges,
+    /// Where questions about stored messages are answered.
+    pub(super) kept_desk: Option<Rc<Desk>>,
     /// The right to the store, which ends with the last process.
     _lock: Option<StoreLock>,
     /// How often clearing the caches of groups was requested.
@@ -313,42 +316,98 @@ impl Service {
         QueryResult::Answered
     }
 
-    /// Passes the messages that `words` ask for to `visitor`, newest first.
-    pub fn list_messages(&self, words: &str, visitor: &mut dyn Visitor) -> QueryResult {
-        match self.control().messages() {
-            Some(table) => messages::list(table, words, visitor),
-            None => QueryResult::Off,
+    /// Passes the messages that `words` ask for to `visitor`, newest first: those that are
+    /// recorded, then the others of the store.
+    pub fn list_messages(
+        &self,
+        words: &str,
+        proxy: &dyn Proxy,
+        visitor: &mut dyn Visitor,
+    ) -> QueryResult {
+        let control = self.control();
+        let Some(filter) = Filter::parse(words) else {
+            return QueryResult::Unknown;
+        };
+        let table = control.messages();
+        if table.is_none() && self.shared.kept_desk.is_none() {
+            return QueryResult::Off;
         }
+        let mut out = String::new();
+        let table = table.filter(|_| filter.recipient.is_none());
+        let (found, listed) =
+            table.map_or((0, 0), |table| messages::list(table, &filter, &mut out));
+        if self.shared.kept_desk.is_some() && listed < filter.most {
+            let (most, skip) = (filter.most - listed, filter.skip.saturating_sub(found));
+            // The last of these words counts.
+            let words = format!("{} {words} most={most} skip={skip}", asking::LIST);
+            match self.ask_store(&words, proxy) {
+                Some(kept) => out.push_str(&kept.unwrap_or_default()),
+                // What is recorded is known all the same.
+                None if out.is_empty() => return QueryResult::NoAnswer,
+                None => {}
+            }
+        }
+        visit(&out, visitor);
+        QueryResult::Answered
     }
 
     /// Passes the newest message with this Message-ID, Contribution-ID, Call-ID or session to
     /// `visitor`.
-    pub fn show_message(&self, id: &str, visitor: &mut dyn Visitor) -> QueryResult {
-        match self.control().messages() {
-            Some(table) => messages::show(table, id, visitor),
-            None => QueryResult::Off,
+    pub fn show_message(
+        &self,
+        id: &str,
+        proxy: &dyn Proxy,
+        visitor: &mut dyn Visitor,
+    ) -> QueryResult {
+        let (control, id) = (self.control(), id.trim());
+        let table = control.messages();
+        if table.is_none() && self.shared.kept_desk.is_none() {
+            return QueryResult::Off;
         }
+        let recorded = table.and_then(|table| messages::show(table, id));
+        let shown = match recorded {
+            None if self.shared.kept_desk.is_some() => {
+                self.ask_store(&format!("{} {id}", asking::SHOW), proxy)
+            }
+            recorded => Some(recorded),
+        };
+        answer(shown, visitor)
     }
 
-    /// Has the message with this Message-ID, Contribution-ID or Call-ID tried at once by whom it
-    /// waits for, or given up for them.
-    pub fn hurry_message(&self, id: &str, gives_up: bool, proxy: &dyn Proxy) -> QueryResult {
-        let control = self.control();
-        let table = control.messages().filter(|_| control.keeps_messages());
-        let Some(table) = table else {
+    /// Has the message with this Message-ID, Contribution-ID or Call-ID, or all that waits for the
+    /// recipient with this URI, tried at once, or given up. `visitor` gets the number of
+    /// recipients.
+    pub fn hurry_message(
+        &self,
+        wanted: &str,
+        gives_up: bool,
+        proxy: &dyn Proxy,
+        visitor: &mut dyn Visitor,
+    ) -> QueryResult {
+        if self.shared.kept_desk.is_none() {
             return QueryResult::Off;
-        };
-        let Some(record) = table.find(id.trim().as_bytes()) else {
-            return QueryResult::Unknown;
-        };
-        let letter = match gives_up {
-            true => letter::expire(record),
-            false => letter::retry(record),
-        };
-        match proxy.post(Process::FanOut, &letter) {
-            true => QueryResult::Answered,
-            false => QueryResult::NoAnswer,
         }
+        let word = match gives_up {
+            true => asking::EXPIRE,
+            false => asking::RETRY,
+        };
+        let wanted = wanted.trim();
+        let mut found = self.ask_store(&format!("{word} {wanted}"), proxy);
+        let control = self.control();
+        let is_recorded = |table: &MessageTable| table.find(wanted.as_bytes()).is_some();
+        if found == Some(None) && control.messages().is_some_and(is_recorded) {
+            // It is over: it waits for nobody.
+            found = Some(Some("recipients=0\n".to_owned()));
+        }
+        answer(found, visitor)
+    }
+
+    /// Asks a question about stored messages. The outer `None`: there was no answer; the inner one:
+    /// nothing has that name.
+    fn ask_store(&self, question: &str, proxy: &dyn Proxy) -> Option<Option<String>> {
+        let desk = self.shared.kept_desk.as_ref()?;
+        let letter = |number| letter::asked(number, question);
+        desk.ask(Process::FanOut, letter, proxy)
     }
 
     /// A recipient with this address is available.
@@ -381,14 +440,8 @@ impl Service {
         let Some(desk) = &self.shared.desk else {
             return QueryResult::Off;
         };
-        match desk.ask(question, proxy) {
-            None => QueryResult::NoAnswer,
-            Some(None) => QueryResult::Unknown,
-            Some(Some(answer)) => {
-                visit(&answer, visitor);
-                QueryResult::Answered
-            }
-        }
+        let letter = |number| letter::query(number, question);
+        answer(desk.ask(Process::Sessions, letter, proxy), visitor)
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {
@@ -422,16 +475,31 @@ impl Shared {
         };
         let desk = desk.filter(|_| has_sessions).map(Desk::new).transpose();
         let kept: &'static [AtomicU64] = match control.keeps_messages() {
-            true => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
+            true => share(proxy, Desk::WORDS + KeptGauges::WORDS, "the store")?,
             false => &[],
         };
+        let kept_desk = kept.first().map(Desk::new).transpose();
         Ok(Shared {
-            kept: KeptGauges(kept),
+            kept: KeptGauges(kept.get(Desk::WORDS..).unwrap_or_default()),
+            kept_desk: kept_desk.map_err(StartError::Desk)?.map(Rc::new),
             _lock: lock,
             desk: desk.map_err(StartError::Desk)?,
             gauges: SharedGauges(words.get(1 + Desk::WORDS..).unwrap_or_default()),
             flushes,
         })
+    }
+}
+
+/// Passes an answer to `visitor`. The outer `None`: there was none; the inner one: nothing has that
+/// name.
+fn answer(answer: Option<Option<String>>, visitor: &mut dyn Visitor) -> QueryResult {
+    match answer {
+        None => QueryResult::NoAnswer,
+        Some(None) => QueryResult::Unknown,
+        Some(Some(answer)) => {
+            visit(&answer, visitor);
+            QueryResult::Answered
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::late;
 use super::letter::{Inquired, Letter};
 use super::lookup::Lookup;
 use super::proxy::{Answer, Proxy};
+use super::query::Desk;
 use super::received::PATIENCE_MS;
 use super::sender::Sender;
 use super::waiting::WaitingRoom;
@@ -63,13 +65,14 @@ impl FanOutProcess {
     pub(super) fn start(
         service: &ControllingFunction,
         gauges: KeptGauges,
+        desk: Option<&Rc<Desk>>,
     ) -> Result<Self, StartError> {
         let lookup = Lookup::start(service.names()).map_err(StartError::Names)?;
         let room = WaitingRoom::new(lookup);
         Ok(FanOutProcess {
             jobs: Vec::new(),
             at_work: None,
-            keeping: Keeping::start(service, room.signal(), gauges)?,
+            keeping: Keeping::start(service, room.signal(), gauges, desk)?,
             room: RefCell::new(room),
             next: 0,
             taken: 0,
@@ -99,12 +102,15 @@ impl FanOutProcess {
                     keeping.settle(copy, (settled, recipient), service, proxy);
                 }
             }
+            Letter::Asked(number, question) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.answer_operator(number, &question, service, proxy.now_ms());
+                }
+            }
             Letter::Inquiry(inquired) => self.inquire(inquired, service, proxy),
-            Letter::Retry(record) => self.hurry(record, false, proxy),
-            Letter::Expire(record) => self.hurry(record, true, proxy),
             Letter::Late(copy) => {
                 if let Some(keeping) = &mut self.keeping {
-                    keeping.hear_late(copy, proxy);
+                    keeping.hear_late(copy, service, proxy);
                 }
             }
             Letter::Replaced(copy, other) => {
@@ -144,12 +150,6 @@ impl FanOutProcess {
         };
         if let Some(unasked) = unasked {
             inquiring::go_on(*unasked, FoundSender::NotNow, &self.room, service, proxy);
-        }
-    }
-
-    fn hurry(&mut self, record: u64, gives_up: bool, proxy: &dyn Proxy) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.hurry(record, gives_up, proxy.now_ms());
         }
     }
 

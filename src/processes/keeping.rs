@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +17,7 @@ use super::letter::{self, Inquired};
 use super::location::location;
 use super::process::Process;
 use super::proxy::{Answer, Proxy};
+use super::query::Desk;
 use super::sender::Sender;
 use super::told_senders::ToldSenders;
 use crate::controlling::large_message_mode::TransactionKey;
@@ -79,6 +81,15 @@ impl KeptGauges {
     }
 }
 
+/// An operator's question that the store is being read for.
+pub(super) struct Looking {
+    pub(super) number: u64,
+    /// Whether one message is shown with its recipients.
+    pub(super) shows: bool,
+    /// The lines so far.
+    pub(super) answer: String,
+}
+
 /// A message that is being written.
 pub(super) enum Writing {
     /// Of pager mode: its request waits for the reply.
@@ -105,11 +116,17 @@ pub(super) struct Keeping {
     credit: i64,
     credit_ms: u64,
     told_ms: Option<u64>,
+    told_failing_ms: Option<u64>,
+    /// Whether the log has been told that the store cannot be used.
+    tells_works: bool,
     /// Since when the next end to be read has been only partly written.
     stuck_ms: Option<u64>,
     /// Whether the last poll found ends.
     hears: bool,
     gauges: KeptGauges,
+    /// Where operators' questions are answered.
+    pub(super) desk: Rc<Desk>,
+    pub(super) looking: Option<Looking>,
     /// The senders that other nodes know of.
     pub(super) told: ToldSenders,
     /// Notifications whose sender is asked for.
@@ -127,8 +144,9 @@ impl Keeping {
         service: &ControllingFunction,
         signal: Arc<OwnedFd>,
         gauges: KeptGauges,
+        desk: Option<&Rc<Desk>>,
     ) -> Result<Option<Self>, StoreError> {
-        let Some(location) = location(service) else {
+        let (Some(location), Some(desk)) = (location(service), desk) else {
             return Ok(None);
         };
         let Some(space) = service.store_space() else {
@@ -148,9 +166,13 @@ impl Keeping {
             credit: 0,
             credit_ms: 0,
             told_ms: None,
+            told_failing_ms: None,
+            tells_works: false,
             stuck_ms: None,
             hears: false,
             gauges,
+            desk: Rc::clone(desk),
+            looking: None,
             told: ToldSenders::default(),
             asked: HashMap::new(),
             last_asked: 0,
@@ -209,9 +231,14 @@ impl Keeping {
             Settled::Unsent => self.ledger.unsent(copy, now_ms, ROOM_AGAIN_MS),
             Settled::Deferred(code) => {
                 let retry = retry(service);
-                let deferred = self.ledger.defer(copy, code, recipient, retry, now_ms);
-                if deferred == Deferred::Waiting {
-                    proxy.count(Counter::Deferred, 1);
+                let mark = self.ledger.mark_of(copy);
+                match self.ledger.defer(copy, code, recipient, retry, now_ms) {
+                    Deferred::Waiting => proxy.count(Counter::Deferred, 1),
+                    Deferred::HasIt => {
+                        proxy.count(Counter::Delivered, 1);
+                        service.handle_late(mark, recipient);
+                    }
+                    Deferred::GivenUp | Deferred::Unknown => {}
                 }
             }
             Settled::Dropped | Settled::Code(_) => {
@@ -220,11 +247,19 @@ impl Keeping {
         }
     }
 
-    /// A 2xx has arrived for a copy that a previous process sent, or after its transaction had
-    /// ended. A copy that is on its way ends in its own transaction.
-    pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
-        if self.ledger.takes_late(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
+    /// A 2xx has arrived that no transaction waits for: a previous process sent the copy, or its
+    /// transaction has ended, and it waits.
+    pub(super) fn hear_late(
+        &mut self,
+        copy: CopyId,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        // The mark goes with the last recipient.
+        let mark = self.ledger.mark_of(copy);
+        if let Some((_, recipient)) = self.ledger.late(copy, proxy.now_ms()) {
             proxy.count(Counter::Delivered, 1);
+            service.handle_late(mark, recipient);
         }
     }
 
@@ -308,16 +343,6 @@ impl Keeping {
         });
         if service.shares_store() && !told.is_empty() {
             self.store.tell_arrived(told);
-        }
-    }
-
-    /// An operator wants the message with this record to be tried now, or given up.
-    pub(super) fn hurry(&mut self, record: u64, gives_up: bool, now_ms: u64) {
-        if let Some(id) = self.ledger.marked(record) {
-            match gives_up {
-                true => self.ledger.expire(id, now_ms),
-                false => self.ledger.retry(id, now_ms),
-            }
         }
     }
 
@@ -443,20 +468,30 @@ impl Keeping {
                 self.is_reading_left_over = false;
                 self.has_left_over = !messages.is_empty();
                 for kept in messages {
-                    self.restore(&kept, proxy);
+                    self.restore(&kept, service, proxy);
                 }
             }
+            Report::Seen(number, found, rest) => self.see(number, &found, rest, service),
             Report::NotNow(why) => self.read_later(why, proxy),
-            Report::Failing(why) => proxy.log(
-                at!(Error),
-                format_args!(
-                    "the store cannot be used: {why}; new messages are refused with 503 until it can"
-                ),
-            ),
-            Report::Works => proxy.log(
-                at!(Notice),
-                format_args!("the store can be used again"),
-            ),
+            Report::Failing(why) => {
+                let now_ms = proxy.now_ms();
+                let told_ms = self.told_failing_ms.replace(now_ms);
+                if told_ms.is_some_and(|told_ms| now_ms < told_ms + TELL_MS) {
+                    self.told_failing_ms = told_ms;
+                    return;
+                }
+                self.tells_works = true;
+                proxy.log(
+                    at!(Error),
+                    format_args!(
+                        "the store cannot be used: {why}; new messages are refused with 503 until it can"
+                    ),
+                );
+            }
+            Report::Works if std::mem::take(&mut self.tells_works) => {
+                proxy.log(at!(Notice), format_args!("the store can be used again"))
+            }
+            Report::Works => {}
         }
     }
 
@@ -493,6 +528,7 @@ impl Keeping {
         self.ledger
             .begin(id, job.recipients_left(), expires_ms, now_ms);
         self.ledger.set_mark(id, job.mark());
+        self.ledger.set_names(id, service.names_of(job.about()));
         service.handle_reply_due(job);
         proxy.count(Counter::Accepted, 1);
         proxy.count(Counter::Stored, 1);

@@ -50,8 +50,10 @@ impl KeptHost<'_> {
                 let id = (self.id, copy);
                 let deferred =
                     ledger.defer_recipient(id, UNSENT, recipient, retry(service), self.now_ms);
-                if deferred == Deferred::Waiting {
-                    self.sender.count(Counter::Deferred, 1);
+                match deferred {
+                    Deferred::Waiting => self.sender.count(Counter::Deferred, 1),
+                    Deferred::HasIt => self.sender.count(Counter::Delivered, 1),
+                    Deferred::GivenUp | Deferred::Unknown => {}
                 }
                 return;
             }

@@ -63,6 +63,7 @@ impl Keeping {
         let recipients = job.recipients_left();
         self.ledger.begin(id, recipients, expires_ms, now_ms);
         self.ledger.set_mark(id, job.mark());
+        self.ledger.set_names(id, service.names_of(job.about()));
         for copy in job.copies() {
             self.ledger.in_session(id, copy, now_ms);
         }

@@ -105,8 +105,7 @@ impl SessionsProcess {
             | Letter::Settled(..)
             | Letter::Replaced(..)
             | Letter::Late(_)
-            | Letter::Retry(_)
-            | Letter::Expire(_)
+            | Letter::Asked(..)
             | Letter::Keep(..)
             | Letter::Discard(_)
             | Letter::Wake

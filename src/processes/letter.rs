@@ -25,10 +25,8 @@ pub(super) enum Letter {
     Late(CopyId),
     /// CPM fan-out: the second copy has taken the place of the first.
     Replaced(CopyId, CopyId),
-    /// CPM fan-out: an operator wants the message with this record to be tried now.
-    Retry(u64),
-    /// CPM fan-out: an operator wants the message with this record to be given up.
-    Expire(u64),
+    /// CPM fan-out: an operator's question about stored messages, with its number.
+    Asked(u64, String),
     /// CPM fan-out: the message of a session is to be kept
     /// ([`KeptInvite`](crate::controlling::KeptInvite)), with content of this
     /// size.
@@ -137,8 +135,7 @@ mod kind {
     pub(super) const REPLACED: u8 = 13;
     pub(super) const LATE: u8 = 14;
     pub(super) const RELOAD: u8 = 15;
-    pub(super) const RETRY: u8 = 17;
-    pub(super) const EXPIRE: u8 = 16;
+    pub(super) const ASKED: u8 = 16;
     pub(super) const KEEP: u8 = 18;
     pub(super) const DISCARD: u8 = 19;
     pub(super) const KEPT: u8 = 21;
@@ -236,12 +233,8 @@ pub(super) fn settled(copy: CopyId, settled: Settled, recipient: RecipientKey) -
     numbered(kind::SETTLED, u64::from(settled.bits()), &rest)
 }
 
-pub(super) fn retry(record: u64) -> Vec<u8> {
-    numbered(kind::RETRY, record, b"")
-}
-
-pub(super) fn expire(record: u64) -> Vec<u8> {
-    numbered(kind::EXPIRE, record, b"")
+pub(super) fn asked(number: u64, question: &str) -> Vec<u8> {
+    numbered(kind::ASKED, number, question.as_bytes())
 }
 
 pub(super) fn keep(session: SessionId, size: u64, kept: &[u8]) -> Vec<u8> {
@@ -349,8 +342,7 @@ impl Letter {
                 let recipient = RecipientKey::of_bits(recipient);
                 Letter::Settled(CopyId(copy.try_into().ok()?), settled, recipient)
             }
-            kind::RETRY => Letter::Retry(number),
-            kind::EXPIRE => Letter::Expire(number),
+            kind::ASKED => Letter::Asked(number, String::from_utf8(rest.to_vec()).ok()?),
             kind::KEEP => {
                 let (session, rest) = session_in(rest)?;
                 Letter::Keep(session, number, rest)

@@ -37,7 +37,9 @@ impl Mailbox {
         let control = service.control();
         let work = match process {
             Process::FanOut => {
-                let fan_out = FanOutProcess::start(&control, service.shared().kept)?;
+                let shared = service.shared();
+                let desk = shared.kept_desk.as_ref();
+                let fan_out = FanOutProcess::start(&control, shared.kept, desk)?;
                 Work::FanOut(Box::new(fan_out))
             }
             Process::Groups => {

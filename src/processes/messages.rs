@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use super::query::{QueryResult, Visitor, visit};
 use crate::shared::{MessageCounts, MessageRecord, MessageTable, MessageText, RecipientRecord};
 
 /// Number of messages in a list, unless the operator asks for another one.
@@ -27,19 +26,22 @@ const TEXTS: &[(&str, MessageText)] = &[
 /// Which messages to list: words such as `originator=sip:anne@example.com`, `state=failed`,
 /// `most=10`, `skip=100`.
 #[derive(Debug, PartialEq, Eq)]
-struct Filter<'a> {
-    originator: Option<&'a str>,
-    state: Option<&'a str>,
-    most: usize,
+pub(super) struct Filter<'a> {
+    pub(super) originator: Option<&'a str>,
+    /// Whom they wait for: only the store knows.
+    pub(super) recipient: Option<&'a str>,
+    pub(super) state: Option<&'a str>,
+    pub(super) most: usize,
     /// Messages of these that are newer than the list.
-    skip: usize,
+    pub(super) skip: usize,
 }
 
 impl<'a> Filter<'a> {
     /// `None`: a word is not known.
-    fn parse(words: &'a str) -> Option<Self> {
+    pub(super) fn parse(words: &'a str) -> Option<Self> {
         let mut filter = Filter {
             originator: None,
+            recipient: None,
             state: None,
             most: USUALLY_LISTED,
             skip: 0,
@@ -47,6 +49,7 @@ impl<'a> Filter<'a> {
         for word in words.split_whitespace() {
             match word.split_once('=')? {
                 ("originator", uri) => filter.originator = Some(uri),
+                ("recipient", uri) => filter.recipient = Some(uri),
                 ("state", state) => filter.state = Some(STATES.iter().find(|s| **s == state)?),
                 ("most", most) => filter.most = most.parse().ok().filter(|n| *n <= MAX_LISTED)?,
                 ("skip", skip) => filter.skip = skip.parse::<u32>().ok()? as usize,
@@ -80,43 +83,52 @@ fn state_of(message: &MessageRecord, counts: MessageCounts) -> &'static str {
     }
 }
 
-/// The messages that `words` ask for, newest first.
-pub(super) fn list(messages: &MessageTable, words: &str, visitor: &mut dyn Visitor) -> QueryResult {
-    let Some(filter) = Filter::parse(words) else {
-        return QueryResult::Unknown;
-    };
+/// Writes the messages that `filter` asks for, newest first. Returns how many there are, and how
+/// many of them are written.
+pub(super) fn list(
+    messages: &MessageTable,
+    filter: &Filter<'_>,
+    out: &mut String,
+) -> (usize, usize) {
     let now_ms = messages.now_ms();
     let known = messages
         .newest_first()
         .filter_map(|number| messages.message(number));
     let wanted = known.filter(|(message, counts)| filter.takes(message, *counts));
-    let mut out = String::new();
-    for (message, counts) in wanted.skip(filter.skip).take(filter.most) {
-        write_message(&mut out, &message, counts, now_ms);
+    let (mut found, mut listed) = (0, 0);
+    for (message, counts) in wanted {
+        if listed == filter.most {
+            break;
+        }
+        found += 1;
+        if found > filter.skip {
+            write_message(out, &message, counts, now_ms);
+            listed += 1;
+        }
     }
-    visit(&out, visitor);
-    QueryResult::Answered
+    (found, listed)
 }
 
 /// The newest message with this Message-ID, Contribution-ID, Call-ID or session, and its
 /// recipients.
-pub(super) fn show(messages: &MessageTable, id: &str, visitor: &mut dyn Visitor) -> QueryResult {
-    let found = messages.find(id.trim().as_bytes());
-    let Some((number, (message, counts))) =
-        found.and_then(|number| Some((number, messages.message(number)?)))
-    else {
-        return QueryResult::Unknown;
-    };
+pub(super) fn show(messages: &MessageTable, id: &str) -> Option<String> {
+    let number = messages.find(id.as_bytes())?;
+    let (message, counts) = messages.message(number)?;
     let mut out = String::new();
     write_message(&mut out, &message, counts, messages.now_ms());
     for recipient in messages.recipients(number) {
         write_recipient(&mut out, &recipient, message.received_ms);
     }
-    visit(&out, visitor);
-    QueryResult::Answered
+    Some(out)
 }
 
-fn write_message(out: &mut String, message: &MessageRecord, counts: MessageCounts, now_ms: u64) {
+/// One message as a line.
+pub(super) fn write_message(
+    out: &mut String,
+    message: &MessageRecord,
+    counts: MessageCounts,
+    now_ms: u64,
+) {
     let _ = write!(out, "state={}", state_of(message, counts));
     for (name, text) in TEXTS {
         if let Some(value) = message.text(*text) {
@@ -151,7 +163,8 @@ fn write_message(out: &mut String, message: &MessageRecord, counts: MessageCount
     out.push('\n');
 }
 
-fn write_recipient(out: &mut String, recipient: &RecipientRecord, received_ms: u64) {
+/// One recipient as a line.
+pub(super) fn write_recipient(out: &mut String, recipient: &RecipientRecord, received_ms: u64) {
     let _ = write!(
         out,
         "leg={}\turi={}\tstate={}",

@@ -34,6 +34,7 @@
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
 //! | `kept_large` | large messages that are kept |
 //! | `resuming` | kept messages that are sent once more |
+//! | `asking` | an operator's questions about kept messages |
 //! | `location` | where the store is |
 //! | `sharing`, `told_senders` | what nodes share that share a store |
 //! | `inquiring` | notifications about messages of other nodes |
@@ -43,6 +44,7 @@
 //! | `query` | an operator's questions |
 //! | `assembly` | assembles the service |
 
+mod asking;
 mod assembly;
 mod codec;
 mod current;

@@ -1,6 +1,6 @@
-//! An operator's questions, from any process that serves the command. The sessions process writes
-//! its answer to a memory file that all processes have from before the fork: an answer can have any
-//! length, and none is kept.
+//! An operator's questions, from any process that serves the command. The process that is asked
+//! writes its answer to a memory file that all processes have from before the fork: an answer can
+//! have any length, and none is kept.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -12,11 +12,9 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::letter;
 use super::process::Process;
 use super::proxy::Proxy;
 use crate::operator::Gauge;
-use crate::sessions::Question;
 
 /// How long a command waits for its answer, and before that for its turn.
 const WAIT_MS: u64 = 2_000;
@@ -114,10 +112,16 @@ impl Desk {
         })
     }
 
-    /// The outer `None`: there was no answer; the inner one: nothing has that name.
-    pub(super) fn ask(&self, question: &Question, proxy: &dyn Proxy) -> Option<Option<String>> {
+    /// Asks this process, by the letter that bears the number of the question. The outer `None`:
+    /// there was no answer; the inner one: nothing has that name.
+    pub(super) fn ask(
+        &self,
+        process: Process,
+        letter: impl FnOnce(u64) -> Vec<u8>,
+        proxy: &dyn Proxy,
+    ) -> Option<Option<String>> {
         let number = self.take(proxy)?;
-        if !proxy.post(Process::Sessions, &letter::query(number, question)) {
+        if !proxy.post(process, &letter(number)) {
             self.give_back(number, ASKED);
             return None;
         }
@@ -193,7 +197,7 @@ impl Desk {
         self.word.load(Acquire) == number * STATES + ASKED
     }
 
-    /// In the sessions process. `None`: nothing has that name.
+    /// In the process that was asked. `None`: nothing has that name.
     pub(super) fn answer(&self, number: u64, answer: Option<&str>) {
         let state = match answer {
             None => UNKNOWN,
@@ -238,6 +242,7 @@ impl SharedGauges {
 mod tests {
     use super::*;
     use crate::controlling::large_message_mode::SessionId;
+    use crate::sessions::Question;
 
     #[derive(Default)]
     struct Written(Vec<String>);

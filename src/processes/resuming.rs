@@ -11,11 +11,16 @@ use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob};
 use crate::log::at;
-use crate::store::Kept;
+use crate::store::{Kept, Unsent};
 
 impl Keeping {
     /// A message that a previous process left.
-    pub(super) fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
+    pub(super) fn restore(
+        &mut self,
+        kept: &Kept,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
         if self.ledger.knows(kept.id) {
             return;
         }
@@ -35,6 +40,8 @@ impl Keeping {
         let expires_ms = now_ms.saturating_add(left_ms);
         self.ledger
             .restore(kept.id, job.copies(), &kept.ended, expires_ms, now_ms);
+        let names = service.names_of(job.about());
+        self.ledger.set_names(kept.id, names);
     }
 
     /// Resumes a message that was read: returns what is to be sent, and gives up on whom nothing is
@@ -62,12 +69,12 @@ impl Keeping {
         let copies = job.copies().zip(&wanted);
         let open = copies.filter_map(|(copy, wanted)| wanted.map(|_| copy));
         self.ledger.expect(id, open);
-        let codes = wanted.iter().flatten().filter_map(|wanted| wanted.give_up);
-        for code in codes.collect::<BTreeSet<u16>>() {
+        let reasons = wanted.iter().flatten().filter_map(|wanted| wanted.give_up);
+        for why in reasons.collect::<BTreeSet<Unsent>>() {
             if let Some((mut over, _)) = job_of(kept) {
                 over.set_mark(job.mark());
-                over.keep_only(&wanted, Some(code));
-                self.give_up((id, rest.is_some()), &mut over, code, service, proxy);
+                over.keep_only(&wanted, Some(why));
+                self.give_up((id, rest.is_some()), &mut over, why, service, proxy);
             }
         }
         job.keep_only(&wanted, None);
@@ -89,13 +96,12 @@ impl Keeping {
         &mut self,
         (id, is_large): (u64, bool),
         job: &mut FanOutJob,
-        code: u16,
+        why: Unsent,
         service: &ControllingFunction,
         proxy: &dyn Proxy,
     ) {
-        let count = job.recipients_left();
+        let (code, count) = (why.code(), job.recipients_left());
         let now_ms = proxy.now_ms();
-        let is_expired = self.ledger.is_expired(id, now_ms);
         let sender = Sender::new(service, proxy).giving_up_with(code, is_large);
         let host = KeptHost {
             sender: &sender,
@@ -107,7 +113,7 @@ impl Keeping {
         service.run(job, &host, true);
         service.handle_done(job, &sender);
         let correlation = job.correlation();
-        if is_expired {
+        if why == Unsent::Expired {
             proxy.count(Counter::Expired, u32::try_from(count).unwrap_or(u32::MAX));
             let line =
                 format_args!("{count} recipients have not got a message in time, {correlation}");

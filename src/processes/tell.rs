@@ -12,12 +12,18 @@ use crate::shared::End;
 use crate::sip::{HeaderName, Message};
 use crate::store::{CopyId, RecipientKey, Settled};
 
-/// A response below 300 to an INVITE of ours has arrived.
-pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
-    tell_sessions(
-        proxy,
-        &SessionInput::Response(Bytes::copy_from_slice(response)),
-    );
+/// A response below 300 to an INVITE of ours has arrived, or a 2xx to a MESSAGE that no transaction
+/// waits for.
+pub fn responded(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) {
+    let response = Bytes::copy_from_slice(response);
+    let parsed = Message::parse(response.clone()).ok();
+    let cseq = parsed.as_ref().and_then(|it| it.first(HeaderName::CSeq));
+    match cseq.is_some_and(|field| field.value().ends_with(b"MESSAGE")) {
+        true => tell_late(service, proxy, &response),
+        false => {
+            tell_sessions(proxy, &SessionInput::Response(response));
+        }
+    }
 }
 
 /// Sends a message to CPM sessions. `false`: its queue is full.

@@ -297,7 +297,7 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
             "keep 1 open for 30000"
         ]
     );
-    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[]), None).unwrap();
     take_all(&mut process, &service, &stage);
     stage.send_us.set(12_000);
     assert_eq!(process.work(&service, &stage), 0, "there is more to do");
@@ -338,7 +338,7 @@ fn checks_are_a_part_of_the_turn() {
 fn what_has_no_name_does_not_wait_for_one() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.wanted.replace(vec![Event::RecipientFailed]);
-    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[]), None).unwrap();
     for hop in ["sip:bill@192.0.2.2", "sip:bill@[2001:db8::1]", "tel:+1"] {
         let outgoing = Outgoing::stand_in("sip:bill@192.0.2.2", b"");
         let letter = Letter::read(letter::request(&outgoing, hop).into()).unwrap();
@@ -357,7 +357,7 @@ fn what_has_no_name_does_not_wait_for_one() {
 fn what_finds_no_room_is_given_up_in_time() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.wanted.replace(vec![Event::RecipientFailed]);
-    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[]), None).unwrap();
     stage.send_us.set(60_000);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);
@@ -380,7 +380,7 @@ fn a_full_connection_is_no_matter_of_the_others() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.full.set(true);
     handle(&service, &stage, &FIVE[..1]);
-    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[]), None).unwrap();
     take_all(&mut process, &service, &stage);
     stage.done();
     assert!(process.work(&service, &stage) > 0);
@@ -571,7 +571,7 @@ fn a_torn_letter_is_none() {
 #[test]
 fn a_panic_answers_the_request_that_was_at_work() {
     let (service, stage) = (service(&[]), Stage::new());
-    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[]), None).unwrap();
     stage.send_us.set(60_000);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);

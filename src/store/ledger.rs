@@ -11,48 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 
+use super::copy::{CopyId, RecipientKey, SHORT};
+use super::known::{Known, Names};
 use super::recent::Recent;
-
-/// The name of a copy, from its Call-ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CopyId(pub [u8; 16]);
-
-impl CopyId {
-    /// Its beginning, which tells the copies of one message apart.
-    fn short(self) -> [u8; SHORT] {
-        let mut short = [0; SHORT];
-        short.copy_from_slice(&self.0[..SHORT]);
-        short
-    }
-}
-
-/// What a recipient is known by when it becomes available: hashes of its address of record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecipientKey {
-    /// Of its user part alone: a registrar may know no more.
-    pub user: u32,
-    /// Of user part and host.
-    pub address: u32,
-}
-
-impl RecipientKey {
-    /// As a number, for another process.
-    pub fn bits(self) -> u64 {
-        u64::from(self.user) << 32 | u64::from(self.address)
-    }
-
-    /// The inverse of [`bits`](Self::bits).
-    pub fn of_bits(bits: u64) -> Self {
-        RecipientKey {
-            user: (bits >> 32) as u32,
-            address: bits as u32,
-        }
-    }
-
-    fn hashes(self) -> [u32; 2] {
-        [self.user, self.address]
-    }
-}
 
 /// When a recipient that could not be reached is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +31,31 @@ pub struct Retry<'a> {
 pub enum Deferred {
     /// It waits.
     Waiting,
-    /// It is to be given up with this code: enough wait for its recipient, or it has expired.
+    /// Its recipient has it: a late 2xx to an earlier attempt said so.
+    HasIt,
+    /// It is to be given up: enough wait for its recipient, or it has expired.
     GivenUp,
     /// It has ended before.
     Unknown,
+}
+
+/// Why nothing more is sent to a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unsent {
+    /// The message has expired, or an operator has given it up.
+    Expired,
+    /// Enough messages wait for it: it ends with its own code.
+    TooMany(u16),
+}
+
+impl Unsent {
+    /// The code it ends with.
+    pub fn code(self) -> u16 {
+        match self {
+            Unsent::Expired => EXPIRED,
+            Unsent::TooMany(code) => code,
+        }
+    }
 }
 
 /// A copy that is to be sent now, or given up.
@@ -83,21 +65,21 @@ pub struct Wanted {
     pub cseq: u32,
     /// Whether it may have been sent under this number before.
     pub is_again: bool,
-    /// The code to give it up with; `None`: it is to be sent.
-    pub give_up: Option<u16>,
+    /// Why it is to be given up; `None`: it is to be sent.
+    pub give_up: Option<Unsent>,
 }
-
-const SHORT: usize = 8;
 
 /// Size of a recipient in the store: the beginning of its copy's name, and its code, or the number
 /// of its attempt with [`ATTEMPT`].
-const ENDED_BYTES: usize = SHORT + 2;
+pub(super) const ENDED_BYTES: usize = SHORT + 2;
 /// The recipient has not ended; the other bits are the number of its attempt, from 2.
-const ATTEMPT: u16 = 0x8000;
+pub(super) const ATTEMPT: u16 = 0x8000;
 const MAX_ATTEMPTS: u16 = ATTEMPT - 1;
 
 /// The code of a recipient that the message has expired for.
 const EXPIRED: u16 = 408;
+/// The code of a recipient that has the message by a late 2xx.
+const DELIVERED: u16 = 200;
 
 /// How long to wait for the end of a copy: each of the eight addresses of a name may take 32 s (RFC
 /// 3261 timer F), the look-up and the wait for memory 25 s. After that the end is taken to be lost,
@@ -121,21 +103,21 @@ pub struct Changes {
 }
 
 #[derive(Debug)]
-struct Message {
-    left: usize,
+pub(super) struct Message {
+    pub(super) left: usize,
     /// Its ended recipients, as written to the store.
-    ended: Vec<u8>,
+    pub(super) ended: Vec<u8>,
     /// Attempts of the others, by the beginning of their copy's name, from the second on.
     attempts: BTreeMap<[u8; SHORT], u16>,
     expires_ms: u64,
     /// Whether it was due because it has expired.
     is_expired: bool,
     /// When to see what became of the copies on their way.
-    check_ms: u64,
+    pub(super) check_ms: u64,
     /// It is not due before, except to expire.
     not_before_ms: u64,
     /// Its copies that wait, by the time at which they are due.
-    waiting: BTreeSet<(u64, CopyId)>,
+    pub(super) waiting: BTreeSet<(u64, CopyId)>,
     /// When it is due; in the ledger's list unless it is at work.
     due_ms: u64,
     /// Whether it is being sent: it is not due until it [rests](Ledger::rest).
@@ -143,7 +125,9 @@ struct Message {
     /// Whether it was resumed. Then all outstanding copies are known: an unknown one has ended.
     is_resumed: bool,
     /// A number of the caller's.
-    mark: [u64; 2],
+    pub(super) mark: [u64; 2],
+    /// What it is known by.
+    pub(super) names: Names,
 }
 
 impl Message {
@@ -165,7 +149,7 @@ impl Message {
 
 /// Where a copy is.
 #[derive(Clone, Copy, Debug)]
-enum At {
+pub(super) enum At {
     /// Not on its way.
     Idle,
     /// On its way since then.
@@ -174,26 +158,44 @@ enum At {
     InSession(u64),
     /// It waits for its recipient until then.
     Waiting(u64, RecipientKey),
-    /// To be given up with this code.
-    Over(u16),
+    /// To be given up.
+    Over(Unsent),
+    /// Another copy, to the same recipient, is on its way in its place since then.
+    Replaced(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Copy {
-    message: u64,
+pub(super) struct Copy {
+    pub(super) message: u64,
     /// Whether a previous process may have sent this attempt.
     is_left_over: bool,
-    at: At,
+    /// Whether its recipient is known to have the message, by a late 2xx to an earlier attempt.
+    has_it: bool,
+    /// The copy that it replaces.
+    replaces: Option<CopyId>,
+    pub(super) at: At,
+}
+
+impl Copy {
+    fn new(message: u64, at: At) -> Self {
+        Copy {
+            message,
+            is_left_over: false,
+            has_it: false,
+            replaces: None,
+            at,
+        }
+    }
 }
 
 /// What is outstanding.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    messages: HashMap<u64, Message>,
-    copies: HashMap<CopyId, Copy>,
+    pub(super) messages: HashMap<u64, Message>,
+    pub(super) copies: HashMap<CopyId, Copy>,
     due: BTreeSet<(u64, u64)>,
     /// Copies that wait, by each hash of their recipient.
-    awaited: BTreeSet<(u32, CopyId)>,
+    pub(super) awaited: BTreeSet<(u32, CopyId)>,
     /// Recipients that have arrived a while ago: their copy may still be on its way to where they
     /// were before.
     recent: Recent,
@@ -207,6 +209,7 @@ pub struct Ledger {
     /// The last ends of unknown copies: one of them may be about to [replace](Self::replaced) a
     /// known one.
     early: VecDeque<(CopyId, u16)>,
+    pub(super) known: Known,
 }
 
 impl Ledger {
@@ -234,12 +237,11 @@ impl Ledger {
         let mut left = 0;
         for copy in copies.filter(|copy| !known.contains(&copy.short()[..])) {
             left += 1;
-            let message = Copy {
-                message: id,
+            let known = Copy {
                 is_left_over: true,
-                at: At::Idle,
+                ..Copy::new(id, At::Idle)
             };
-            self.copies.insert(copy, message);
+            self.copies.insert(copy, known);
         }
         self.enter(id, left, ended, expires_ms, now_ms);
         if left == 0 {
@@ -261,6 +263,7 @@ impl Ledger {
             is_at_work: false,
             is_resumed: false,
             mark: [0; 2],
+            names: Names::default(),
         };
         for one in written.chunks_exact(ENDED_BYTES) {
             let (number, mut short) = (number_in(one), [0; SHORT]);
@@ -295,11 +298,15 @@ impl Ledger {
         let is_expired = message.expires_ms <= now_ms;
         let wanted = |copy: CopyId| {
             let (is_again, over) = match self.copies.get(&copy).map(|known| (known, known.at)) {
-                Some((_, At::Sent(sent_ms))) if sent_ms + LOST_MS > now_ms => return None,
+                Some((_, At::Sent(sent_ms) | At::Replaced(sent_ms)))
+                    if sent_ms + LOST_MS > now_ms =>
+                {
+                    return None;
+                }
                 Some((_, At::Waiting(due_ms, _))) if due_ms > now_ms && !is_expired => return None,
                 Some((_, At::InSession(_))) => return None,
-                Some((_, At::Sent(_))) => (true, None),
-                Some((_, At::Over(code))) => (false, Some(code)),
+                Some((_, At::Sent(_) | At::Replaced(_))) => (true, None),
+                Some((_, At::Over(why))) => (false, Some(why)),
                 Some((known, At::Idle | At::Waiting(..))) => (known.is_left_over, None),
                 None if ended.contains(&copy.short()[..]) => return None,
                 None => (false, None),
@@ -307,7 +314,7 @@ impl Ledger {
             Some(Wanted {
                 cseq: message.cseq(copy).into(),
                 is_again,
-                give_up: over.or(is_expired.then_some(EXPIRED)),
+                give_up: over.or(is_expired.then_some(Unsent::Expired)),
             })
         };
         copies.map(wanted).collect()
@@ -317,11 +324,8 @@ impl Ledger {
     pub fn expect(&mut self, id: u64, copies: impl Iterator<Item = CopyId>) {
         for copy in copies {
             self.leave(copy);
-            self.copies.entry(copy).or_insert(Copy {
-                message: id,
-                is_left_over: false,
-                at: At::Idle,
-            });
+            let known = Copy::new(id, At::Idle);
+            self.copies.entry(copy).or_insert(known);
         }
     }
 
@@ -341,11 +345,8 @@ impl Ledger {
             return;
         }
         self.leave(copy);
-        let known = self.copies.entry(copy).or_insert(Copy {
-            message: id,
-            is_left_over: false,
-            at: At::Idle,
-        });
+        let known = Copy::new(id, At::Idle);
+        let known = self.copies.entry(copy).or_insert(known);
         known.at = at;
     }
 
@@ -367,24 +368,38 @@ impl Ledger {
         }
     }
 
-    /// Whether no attempt of this process is on its way, but one was, or one of a previous process:
-    /// a late response can only be to that.
-    pub fn takes_late(&self, copy: CopyId) -> bool {
-        self.copies.get(&copy).is_some_and(|known| match known.at {
-            At::Idle => known.is_left_over,
-            At::Waiting(..) => true,
-            At::Sent(_) | At::InSession(_) | At::Over(_) => false,
-        })
+    /// A late 2xx to a copy has come, of which no transaction knows: its recipient has the message,
+    /// and the copy has ended. Returns its message, and whom it has waited for. `None`: nothing has
+    /// ended, since it had before, or a transaction of this process will say how.
+    pub fn late(&mut self, copy: CopyId, now_ms: u64) -> Option<(u64, RecipientKey)> {
+        let known = self.copies.get_mut(&copy)?;
+        let (id, at) = (known.message, known.at);
+        match at {
+            At::Waiting(..) | At::Over(_) => {}
+            At::Idle if known.is_left_over => {}
+            At::InSession(_) => return None,
+            At::Idle | At::Sent(_) | At::Replaced(_) => {
+                known.has_it = true;
+                return None;
+            }
+        }
+        let recipient = match at {
+            At::Waiting(_, recipient) => recipient,
+            _ => RecipientKey::default(),
+        };
+        self.end_recipient(id, copy, DELIVERED, now_ms);
+        Some((id, recipient))
     }
 
     /// Another copy, to the same recipient, is on its way in place of this one.
     pub fn replaced(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
         self.leave(copy);
-        if let Some(known) = self.copies.get(&copy).copied() {
-            self.copies.remove(&copy);
+        if let Some(known) = self.copies.get_mut(&copy) {
+            known.at = At::Replaced(now_ms);
             let replacing = Copy {
                 at: At::Sent(now_ms),
-                ..known
+                replaces: Some(copy),
+                ..*known
             };
             self.copies.insert(other, replacing);
             if let Some(at) = self.early.iter().position(|(early, _)| *early == other) {
@@ -401,6 +416,9 @@ impl Ledger {
             self.early.push_front((copy, code));
             return false;
         };
+        if matches!(known.at, At::Replaced(_)) {
+            return false;
+        }
         self.end_recipient(known.message, copy, code, now_ms)
     }
 
@@ -408,7 +426,14 @@ impl Ledger {
     pub fn end_recipient(&mut self, id: u64, copy: CopyId, code: u16, now_ms: u64) -> bool {
         let had_ended = self.has_ended(id, copy);
         self.leave(copy);
-        self.copies.remove(&copy);
+        let known = self.copies.remove(&copy);
+        // What the store knows of is the first copy to a recipient.
+        let first = known.and_then(|known| known.replaces);
+        let copy = first.unwrap_or(copy);
+        // The recipient may have ended otherwise.
+        if first.is_some() && self.copies.remove(&copy).is_none() {
+            return false;
+        }
         let Some(message) = self.messages.get_mut(&id).filter(|_| !had_ended) else {
             return false;
         };
@@ -457,7 +482,15 @@ impl Ledger {
             return Deferred::Unknown;
         }
         self.leave(copy);
-        let sent_ms = match self.copies.get(&copy).map(|known| known.at) {
+        let known = self.copies.get(&copy).copied();
+        if known.is_some_and(|known| matches!(known.at, At::Replaced(_))) {
+            return Deferred::Unknown;
+        }
+        if known.is_some_and(|known| known.has_it) {
+            self.end_recipient(id, copy, DELIVERED, now_ms);
+            return Deferred::HasIt;
+        }
+        let sent_ms = match known.map(|known| known.at) {
             Some(At::Sent(since_ms) | At::InSession(since_ms)) => since_ms,
             _ => now_ms,
         };
@@ -473,7 +506,12 @@ impl Ledger {
         let is_over = is_full || attempt >= MAX_ATTEMPTS || message.expires_ms <= now_ms;
         let at = if is_over {
             message.check_ms = now_ms;
-            At::Over(code)
+            let is_expired = message.expires_ms <= now_ms;
+            At::Over(if is_expired {
+                Unsent::Expired
+            } else {
+                Unsent::TooMany(code)
+            })
         } else {
             message.attempts.insert(copy.short(), attempt + 1);
             let last = retry.steps_s.len().saturating_sub(1);
@@ -489,12 +527,7 @@ impl Ledger {
             self.changes += 1;
             At::Waiting(due_ms, recipient)
         };
-        let deferred = Copy {
-            message: id,
-            is_left_over: false,
-            at,
-        };
-        self.copies.insert(copy, deferred);
+        self.copies.insert(copy, Copy::new(id, at));
         self.plan(id);
         match is_over {
             true => Deferred::GivenUp,
@@ -503,7 +536,7 @@ impl Ledger {
     }
 
     /// A copy waits no longer.
-    fn leave(&mut self, copy: CopyId) {
+    pub(super) fn leave(&mut self, copy: CopyId) {
         let Some(known) = self.copies.get_mut(&copy) else {
             return;
         };
@@ -532,7 +565,7 @@ impl Ledger {
     }
 
     /// A copy that waits is due at this time at the latest.
-    fn hasten(&mut self, copy: CopyId, due_ms: u64) {
+    pub(super) fn hasten(&mut self, copy: CopyId, due_ms: u64) {
         let Some(known) = self.copies.get_mut(&copy) else {
             return;
         };
@@ -569,6 +602,7 @@ impl Ledger {
     fn end_message(&mut self, id: u64, now_ms: u64) {
         if let Some(message) = self.messages.remove(&id) {
             self.due.remove(&(message.due_ms, id));
+            self.known.forget(id, message.names);
             self.outstanding = self.outstanding.saturating_sub(message.left);
         }
         self.changed.remove(&id);
@@ -578,7 +612,7 @@ impl Ledger {
     }
 
     /// Enters when a message is due next.
-    fn plan(&mut self, id: u64) {
+    pub(super) fn plan(&mut self, id: u64) {
         if let Some(message) = self.messages.get_mut(&id) {
             self.due.remove(&(message.due_ms, id));
             message.due_ms = message.next_due_ms();
@@ -669,11 +703,10 @@ impl Ledger {
             .map_or([0; 2], |message| message.mark)
     }
 
-    /// The message whose mark begins with this number. Takes linear time.
-    pub fn marked(&self, number: u64) -> Option<u64> {
-        let mut messages = self.messages.iter();
-        let found = messages.find(|(_, message)| message.mark[0] == number);
-        found.map(|(id, _)| *id)
+    /// The mark of a copy's message.
+    pub fn mark_of(&self, copy: CopyId) -> [u64; 2] {
+        let known = self.copies.get(&copy);
+        known.map_or([0; 2], |known| self.mark(known.message))
     }
 
     /// How many recipients of a message have not ended, without those that wait for longer.
@@ -727,21 +760,10 @@ impl Ledger {
             done: std::mem::take(&mut self.done),
         }
     }
-
-    /// The codes with which recipients of a message have ended.
-    pub fn codes(&self, id: u64) -> BTreeMap<u16, usize> {
-        let mut codes = BTreeMap::new();
-        if let Some(message) = self.messages.get(&id) {
-            for one in message.ended.chunks_exact(ENDED_BYTES) {
-                *codes.entry(number_in(one)).or_default() += 1;
-            }
-        }
-        codes
-    }
 }
 
 /// The number behind the beginning of a copy's name.
-fn number_in(one: &[u8]) -> u16 {
+pub(super) fn number_in(one: &[u8]) -> u16 {
     u16::from_be_bytes([one[SHORT], one[SHORT + 1]])
 }
 

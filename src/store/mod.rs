@@ -15,6 +15,8 @@
 //! | file | job |
 //! |---|---|
 //! | `ledger` | which copies of which message are outstanding; in memory, without IO |
+//! | `looking` | what an operator looks for in it |
+//! | `copy`, `known` | what copies, recipients and messages are known by |
 //! | `recent` | recipients that have arrived a short while ago |
 //! | `thread` | the thread, and what is said to it and by it |
 //! | `clock` | the wall clock, and whether it was set |
@@ -30,12 +32,15 @@
 
 mod clock;
 mod content;
+mod copy;
 mod database;
 mod engine;
 mod error;
 mod file_engine;
+mod known;
 mod ledger;
 mod lock;
+mod looking;
 mod recent;
 mod record;
 mod redis_engine;
@@ -43,11 +48,14 @@ mod server;
 mod thread;
 
 pub use content::{ContentFolder, NewContent};
+pub use copy::{CopyId, RecipientKey};
 pub use database::Database;
 pub use engine::Refusal;
 pub use error::StoreError;
-pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};
+pub use known::Names;
+pub use ledger::{Changes, Deferred, Ledger, Retry, Unsent, Wanted};
 pub use lock::StoreLock;
+pub use looking::{CopyState, Sought};
 pub use record::{Kept, SenderName, SenderOf, Settled};
 pub use redis_engine::{NodeSettings, Survey, survey};
 pub use server::ServerAddress;

@@ -34,6 +34,9 @@ const MAX_SENDERS: usize = 10_000;
 /// About how many bytes of messages one read returns.
 const READ_BYTES: usize = 1024 * 1024;
 
+/// How many messages are read at a time for somebody who looks at them, between transactions.
+const LOOKED_AT: usize = 32;
+
 /// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
 
@@ -80,6 +83,9 @@ pub enum Report {
     Missing(u64),
     /// The message that was asked for does not exist.
     Gone(u64),
+    /// Messages that somebody looks at, for the reason with this number, as far as they can be
+    /// read; and those that come next.
+    Seen(u64, Vec<Kept>, Vec<u64>),
     /// The next of the messages that are left over; empty: there are no more.
     LeftOver(Vec<Kept>),
     /// There may be messages that are left over.
@@ -104,6 +110,7 @@ enum Command {
     Done(Vec<u64>),
     Read(u64),
     ReadLeftOver,
+    Look(u64, Vec<u64>),
     NoteSender(SenderOf),
     FindSender(u64, SenderName),
     Arrived(Vec<u32>),
@@ -226,6 +233,12 @@ impl Store {
     /// [`Report::LeftOver`] or [`Report::NotNow`] follows.
     pub fn read_left_over(&self) {
         self.tell(Command::ReadLeftOver);
+    }
+
+    /// Reads a portion of these messages for somebody who looks at them; [`Report::Seen`] with this
+    /// number follows.
+    pub fn look(&self, number: u64, ids: Vec<u64>) {
+        self.tell(Command::Look(number, ids));
     }
 
     /// Records who gets disposition notifications about a message, for all nodes.
@@ -361,6 +374,7 @@ impl Writer {
 
     fn carry_out(&mut self, gathered: Vec<Command>) {
         let (mut kept, mut reads, mut finds) = (Vec::new(), Vec::new(), Vec::new());
+        let mut looks = Vec::new();
         let mut wants_left_over = false;
         for command in gathered {
             match command {
@@ -369,6 +383,7 @@ impl Writer {
                 Command::Done(done) => self.done.extend(done),
                 Command::Read(id) => reads.push(id),
                 Command::ReadLeftOver => wants_left_over = true,
+                Command::Look(number, ids) => looks.push((number, ids)),
                 Command::NoteSender(sender) if self.senders.len() < MAX_SENDERS => {
                     self.senders.push(sender);
                 }
@@ -390,6 +405,9 @@ impl Writer {
         self.open();
         self.write(kept);
         self.read(&reads);
+        for (number, ids) in looks {
+            self.look(number, &ids);
+        }
         self.find_senders(&finds);
         if wants_left_over {
             self.read_left_over();
@@ -582,6 +600,13 @@ impl Writer {
         }
     }
 
+    fn look(&mut self, number: u64, ids: &[u64]) {
+        let (now, later) = ids.split_at(ids.len().min(LOOKED_AT));
+        let found = self.engine.read(now).unwrap_or_default();
+        let found = found.into_iter().flatten().collect();
+        self.say(Report::Seen(number, found, later.to_vec()));
+    }
+
     fn find_senders(&mut self, asked: &[(u64, SenderName)]) {
         if asked.is_empty() {
             return;
@@ -700,6 +725,34 @@ mod tests {
         assert!(matches!(next(&store), Report::LeftOver(none) if none.is_empty()));
         store.read(1);
         assert!(matches!(next(&store), Report::Gone(1)));
+        drop(store);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn whoever_looks_sees_a_portion_at_a_time() {
+        let dir = scratch("store-look");
+        let mut store = start(&dir, 64 * MIB);
+        let many = LOOKED_AT as u64 + 8;
+        for _ in 0..many {
+            let id = store.new_id();
+            assert!(store.keep(message(id)));
+        }
+        expect_kept(&store, many);
+        store.look(7, (0..=many).rev().collect());
+        let newest: Vec<u64> = (1..=many).rev().collect();
+        for (portion, left) in newest.chunks(LOOKED_AT).zip([9, 0]) {
+            match next(&store) {
+                Report::Seen(7, found, later) => {
+                    let found: Vec<u64> = found.iter().map(|message| message.id).collect();
+                    assert_eq!((&found[..], later.len()), (portion, left));
+                    if !later.is_empty() {
+                        store.look(7, later);
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
         drop(store);
         fs::remove_dir_all(dir).unwrap();
     }

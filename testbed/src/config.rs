@@ -28,6 +28,7 @@ pub struct ProxyConfig {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) routes: String,
     pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// A parameter of a module.
@@ -72,6 +73,7 @@ impl ProxyConfig {
             parameters: Vec::new(),
             routes: routes.to_owned(),
             arguments: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -123,6 +125,12 @@ impl ProxyConfig {
             name: name.to_owned(),
             value,
         });
+        self
+    }
+
+    /// One more variable in the proxy's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -50,6 +50,7 @@
 //! | `bench.rs`, `ports.rs` | the resources of one test |
 //! | `product.rs`, `kamailio.rs`, `opensips.rs` | the two proxies and their differences |
 //! | `config.rs` | its configuration |
+//! | `disk.rs` | a disk that is full, or read-only |
 //! | `proxy.rs`, `process.rs` | its lifecycle, queries to it, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `way.rs` | user agents, the messages they have received, and
 //! transports |
@@ -82,6 +83,7 @@ mod capture;
 mod certificate;
 mod config;
 mod cpm_message;
+mod disk;
 mod driver;
 mod group_document;
 mod guarded;
@@ -132,6 +134,7 @@ pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,
     resource_lists, to, unmarked,
 };
+pub use disk::SmallDisk;
 pub use group_document::{FOR_CPM, GroupDocument, MEMBERS_MAY_SEND, group_document};
 pub use inbox::Received;
 pub use kamailio::values;

@@ -98,6 +98,7 @@ impl Proxy {
         fs::write(&file, config.product.write(config, place))?;
         let mut command = product.command(&file, folder, &scratch);
         command.args(&config.arguments);
+        command.envs(config.environment.iter().map(|(name, value)| (name, value)));
         let log_file = folder.join(format!("{}.log", product.name()));
         let guarded = Guarded::start(&mut command, None, &log_file, Some(&scratch))?;
         let proxy = Self {
@@ -314,6 +315,15 @@ impl Proxy {
     /// Kills the proxy and its processes at once, like a failure of its machine.
     pub fn kill(mut self) {
         self.stopped = true;
+    }
+
+    /// Stops the proxy in the midst of its work, as a supervisor does: SIGTERM, and SIGKILL for
+    /// what is still there after a while. Kamailio ends within the signal's handler, wherever it
+    /// is: what it does then is not judged.
+    pub fn terminate(mut self) {
+        self.stopped = true;
+        self.guarded.signal(Signal::Terminate);
+        self.guarded.wait(ONE_SIGNAL);
     }
 
     /// Stops the proxy and reports everything that was wrong while it ran and when it ended.

@@ -1,8 +1,11 @@
 //! The few system calls that std lacks, and locks. All `unsafe` of this crate is in this file.
 
+use std::ffi::CString;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,10 +37,7 @@ impl Signal {
 pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: kill takes two integers and touches no memory of ours.
-    match unsafe { libc::kill(pid, signal.number()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::kill(pid, signal.number()) })
 }
 
 /// Ends every read and accept that blocks on `socket`, in any thread. It also works on unconnected
@@ -177,4 +177,45 @@ pub(crate) fn read_told(reader: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usiz
         }
     };
     Ok((length, u32::try_from(writer).unwrap_or(0)))
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives this thread, and what it starts, mounts of its own.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: the calls take flags and pointers to constants that end with NUL, or null where
+    // nothing is to be said.
+    unsafe {
+        checked(libc::unshare(libc::CLONE_NEWNS))?;
+        checked(libc::mount(
+            ptr::null(),
+            c"/".as_ptr(),
+            ptr::null(),
+            flags,
+            ptr::null(),
+        ))
+    }
+}
+
+/// Mounts a file system in memory of `bytes` on a folder.
+pub(crate) fn mount_memory(folder: &Path, bytes: u64, read_only: bool) -> io::Result<()> {
+    let folder = CString::new(folder.as_os_str().as_bytes())?;
+    let options = CString::new(format!("size={bytes},mode=0700"))?;
+    let flags = if read_only { libc::MS_RDONLY } else { 0 };
+    let kind = c"tmpfs".as_ptr();
+    // SAFETY: all pointers are to strings that end with NUL and outlive the call.
+    checked(unsafe { libc::mount(kind, folder.as_ptr(), kind, flags, options.as_ptr().cast()) })
+}
+
+/// Unmounts what was mounted last on a folder, even if files of it are open.
+pub(crate) fn unmount(folder: &Path) -> io::Result<()> {
+    let folder = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: the pointer is to a string that ends with NUL and outlives the call.
+    checked(unsafe { libc::umount2(folder.as_ptr(), libc::MNT_DETACH) })
 }

@@ -5,6 +5,7 @@
 //! | `outgoing_message` | the outgoing MESSAGE requests |
 //! | `fan_out_job` | sending to one recipient after another, here or in another process |
 //! | `keep` | what the store needs of a message beside that |
+//! | `known_by` | what a kept message is known by |
 //! | `record` | the same as bytes, for another process and for the store |
 //! | `outcome` | ends of outgoing requests, and the ISF (6.5) |
 //! | `shares` | limits for each sender, source and destination |
@@ -13,6 +14,7 @@
 mod failure_notification;
 mod fan_out_job;
 mod keep;
+mod known_by;
 mod outcome;
 mod outgoing_message;
 mod record;

@@ -16,14 +16,14 @@ use crate::controlling::attempt::Attempt;
 use crate::controlling::handed_over::{
     put, put_claim, put_option, take, take_claim, take_option, take_text,
 };
-use crate::controlling::host::{Counter, Host};
+use crate::controlling::host::{AboutRequest, Counter, Host};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::received::Mode;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::controlling::service::ControllingFunction;
 use crate::shared::{Charge, Claim, Link, MessageNumber, SenderTable};
 use crate::sip::StatusCode;
-use crate::store::{CopyId, Wanted};
+use crate::store::{CopyId, Unsent, Wanted};
 
 /// Of the form of a record. One that is larger was written by a later release.
 pub const RECORD_VERSION: u32 = 1;
@@ -201,9 +201,9 @@ impl FanOutJob {
             .map(|recipient| self.ids.copy_of(recipient))
     }
 
-    /// Leaves out all recipients but those that are to be sent to, or given up with this code.
+    /// Leaves out all recipients but those that are to be sent to, or given up for this reason.
     /// `wanted`: in the order of [`copies`](Self::copies).
-    pub fn keep_only(&mut self, wanted: &[Option<Wanted>], give_up: Option<u16>) {
+    pub fn keep_only(&mut self, wanted: &[Option<Wanted>], give_up: Option<Unsent>) {
         let is_kept = |wanted: &Option<Wanted>| wanted.filter(|wanted| wanted.give_up == give_up);
         let wanted: Vec<Option<Wanted>> = wanted.iter().map(is_kept).collect();
         let recipients = self.recipients[self.position..].split_inclusive('\n');
@@ -217,14 +217,19 @@ impl FanOutJob {
         self.attempts = legs.clone().map(attempt).collect();
         self.legs = legs.map(|(leg, _)| leg).collect();
         self.position = 0;
-        if let Some(code) = give_up {
-            self.unsent_code = code;
+        if let Some(why) = give_up {
+            self.unsent_code = why.code();
         }
     }
 
     /// The recipients that are left.
     pub fn recipients(&self) -> impl Iterator<Item = &str> {
         self.recipients[self.position..].lines()
+    }
+
+    /// The record of its request.
+    pub fn about(&self) -> &AboutRequest {
+        &self.about
     }
 
     /// Their numbers in the message.
@@ -403,7 +408,8 @@ mod tests {
         assert_eq!(again.recipients_left(), 2);
         assert_eq!(again.attempts, [(0, (1, true)), (2, (3, false))].into());
         let mut over = FanOutJob::of_record(RECORD_VERSION, record.clone()).unwrap();
-        over.keep_only(&[sent(1, None), sent(2, Some(480)), None], Some(480));
+        let too_many = Some(Unsent::TooMany(480));
+        over.keep_only(&[sent(1, None), sent(2, too_many), None], too_many);
         assert_eq!(over.recipients, "sip:b@example.com\n");
         assert_eq!((over.unsent_code, over.legs), (480, [1].into()));
         assert!(FanOutJob::of_record(RECORD_VERSION + 1, record).is_none());

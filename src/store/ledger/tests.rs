@@ -1,3 +1,4 @@
+use super::super::looking::{CopyState, Sought};
 use super::*;
 
 fn copy(number: u8) -> CopyId {
@@ -48,14 +49,15 @@ fn the_next_process_sends_what_has_not_ended_and_hears_the_ends_of_what_the_firs
     let mut next = Ledger::default();
     next.restore(7, [1, 2, 3].into_iter().map(copy), &ended, NEVER, 100);
     assert_eq!(next.outstanding(), 2);
-    assert!(next.takes_late(copy(3)) && !next.takes_late(copy(2)));
-    assert!(next.ended(copy(3), 200, 101), "late, but not too late");
+    assert_eq!(next.late(copy(2), 101), None, "it has ended");
+    let late = next.late(copy(3), 101).map(|(id, _)| id);
+    assert_eq!(late, Some(7), "late, but not too late");
     assert_eq!(next.take_due(102), Some(7));
     let wanted = |ledger: &Ledger, now_ms| wanted(ledger, 7, [1, 2, 3], now_ms);
     assert_eq!(wanted(&next, 102), [true, false, false]);
     next.sent(7, copy(1), 102);
     assert_eq!(wanted(&next, 103), [false; 3], "it is on its way");
-    assert!(!next.takes_late(copy(1)));
+    assert_eq!(next.late(copy(1), 103), None, "its transaction will say");
     let lost = wanted(&next, 102 + LOST_MS);
     assert_eq!(lost, [true, false, false], "its end was lost");
     assert!(next.ended(copy(1), 482, 110));
@@ -77,7 +79,7 @@ fn a_message_that_expires_while_it_is_sent_is_due_when_that_is_done() {
     let second = Wanted {
         cseq: 1,
         is_again: false,
-        give_up: Some(EXPIRED),
+        give_up: Some(Unsent::Expired),
     };
     assert_eq!(wanted, [None, Some(second)], "the first is on its way");
     // What cannot be read now is not due again at once.
@@ -255,7 +257,7 @@ fn only_so_many_wait_for_one_recipient() {
     }
     assert_eq!(ledger.take_due(1_000), Some(4));
     let wanted = ledger.wanted(4, [copy(4)].into_iter(), 1_000);
-    assert_eq!(wanted[0].unwrap().give_up, Some(480));
+    assert_eq!(wanted[0].unwrap().give_up, Some(Unsent::TooMany(480)));
     assert!(ledger.end_recipient(4, copy(4), 480, 1_000));
     assert_eq!(ledger.waiting(), 4);
 }
@@ -267,7 +269,7 @@ fn who_waits_when_the_message_expires_is_given_up() {
     assert_eq!(ledger.take_due(39_999), None);
     assert_eq!(ledger.take_due(40_000), Some(7));
     let wanted = ledger.wanted(7, [1, 2].into_iter().map(copy), 40_000);
-    assert_eq!(wanted[0].unwrap().give_up, Some(EXPIRED));
+    assert_eq!(wanted[0].unwrap().give_up, Some(Unsent::Expired));
     assert_eq!(wanted[1], None, "it is on its way");
     assert!(ledger.end_recipient(7, copy(1), EXPIRED, 40_000));
     ledger.rest(7);
@@ -283,7 +285,7 @@ fn who_waits_when_the_message_expires_is_given_up() {
     ledger.expire(7, 2_000);
     assert_eq!(ledger.take_due(2_000), Some(7));
     let wanted = ledger.wanted(7, [copy(1)].into_iter(), 2_000);
-    assert_eq!(wanted[0].unwrap().give_up, Some(EXPIRED));
+    assert_eq!(wanted[0].unwrap().give_up, Some(Unsent::Expired));
 }
 
 #[test]
@@ -343,6 +345,118 @@ fn a_burst_of_arrivals_costs_what_waits_for_them() {
 }
 
 #[test]
+fn a_late_2xx_ends_the_wait() {
+    let mut ledger = two_on_their_way(NEVER);
+    for number in [1, 2] {
+        ledger.defer(copy(number), 408, key(number.into()), RETRY, 1_000);
+    }
+    assert_eq!(ledger.late(copy(1), 2_000), Some((7, key(1))));
+    assert_eq!(ledger.late(copy(1), 2_000), None, "once");
+    assert_eq!((ledger.waiting(), ledger.awaited.len()), (1, 2));
+    assert_eq!(ledger.codes(7), BTreeMap::from([(200, 1)]));
+    // The other one's comes while its next attempt is on its way, which fails too.
+    assert_eq!(ledger.take_due(61_000), Some(7));
+    let attempt = |number| ledger.wanted(7, [copy(number)].into_iter(), 61_000)[0];
+    assert_eq!((attempt(1), attempt(2).unwrap().cseq), (None, 2));
+    ledger.expect(7, [copy(2)].into_iter());
+    ledger.sent(7, copy(2), 61_000);
+    assert_eq!(ledger.late(copy(2), 62_000), None);
+    let deferred = ledger.defer(copy(2), 408, key(2), RETRY, 93_000);
+    assert_eq!(deferred, Deferred::HasIt);
+    assert_eq!(ledger.take_changes().done, [7]);
+    assert_eq!((ledger.waiting(), ledger.outstanding()), (0, 0));
+}
+
+/// The other copy goes to the ISF.
+#[test]
+fn who_is_reached_by_another_copy_is_not_sent_to_again() {
+    let mut ledger = two_on_their_way(NEVER);
+    ledger.replaced(copy(1), copy(9), 500);
+    ledger.defer(copy(2), 480, key(2), RETRY, 1_000);
+    let expect_only_the_other = |ledger: &mut Ledger, now_ms| {
+        assert_eq!(ledger.take_due(now_ms), Some(7));
+        assert_eq!(wanted(ledger, 7, [1, 2], now_ms), [false, true]);
+        ledger.expect(7, [copy(2)].into_iter());
+        ledger.sent(7, copy(2), now_ms);
+        ledger.rest(7);
+    };
+    expect_only_the_other(&mut ledger, 61_000);
+    assert!(ledger.ended(copy(9), 202, 62_000));
+    assert!(!ledger.ended(copy(9), 202, 62_000), "once");
+    ledger.defer(copy(2), 480, key(2), RETRY, 63_000);
+    expect_only_the_other(&mut ledger, 363_000);
+    // Nor by the next process.
+    let (_, written) = ledger.take_changes().ended.remove(0);
+    let mut next = Ledger::default();
+    next.restore(7, [1, 2].into_iter().map(copy), &written, NEVER, 100);
+    assert_eq!(next.outstanding(), 1);
+    assert_eq!(next.take_due(100), Some(7));
+    assert_eq!(wanted(&next, 7, [1, 2], 100), [false, true]);
+}
+
+#[test]
+fn an_operator_finds_messages_by_their_names_and_by_who_waits() {
+    let mut ledger = Ledger::default();
+    for id in 1..=3 {
+        ledger.begin(id, 2, NEVER, 0);
+        ledger.set_names(id, [id, 100, 0, 200]);
+        ledger.set_mark(id, [id, 0]);
+        for number in [1, 2] {
+            ledger.sent(id, copy(10 * id as u8 + number), 0);
+        }
+        ledger.rest(id);
+    }
+    for (number, recipient) in [(11, 1), (12, 2), (21, 1)] {
+        ledger.defer(copy(number), 480, key(recipient), RETRY, 1_000);
+    }
+    assert_eq!(
+        [2, 100, 7].map(|name| ledger.named(name)),
+        [Some(2), Some(3), None]
+    );
+    let seek = |ledger: &Ledger, sought| ledger.seek(sought, |[number, _]| number == 2);
+    let all = Sought::default();
+    assert_eq!(ledger.seek(all, |_| false), [3, 2, 1], "newest first");
+    assert_eq!(seek(&ledger, all), [3, 1], "the other is listed already");
+    let waits = |waits| Sought {
+        waits: Some(waits),
+        ..all
+    };
+    assert_eq!(seek(&ledger, waits(true)), [1]);
+    assert_eq!(seek(&ledger, waits(false)), [3]);
+    let sought = |recipient| Sought {
+        recipient: Some(key(recipient)),
+        ..all
+    };
+    assert_eq!(ledger.seek(sought(1), |_| false), [2, 1]);
+    assert_eq!(ledger.seek(sought(3), |_| false), [0; 0]);
+    let name = Sought {
+        name: Some(200),
+        ..all
+    };
+    assert_eq!(ledger.seek(name, |_| false), [3, 2, 1]);
+    let states = ledger.states(1, [copy(11), copy(12)].into_iter());
+    assert_eq!(states, [CopyState::Waiting; 2]);
+    // All that waits for one recipient is tried, or given up, and nothing else.
+    assert_eq!(ledger.retry_recipient(key(1), 2_000), 2);
+    assert_eq!(ledger.due_ms(), Some(2_000));
+    assert_eq!(ledger.expire_recipient(key(1), 3_000), 2);
+    assert_eq!(ledger.expire_recipient(key(1), 3_000), 0);
+    let due: Vec<_> = std::iter::from_fn(|| ledger.take_due(3_000)).collect();
+    assert_eq!(due, [1, 2]);
+    let wanted = ledger.wanted(1, [copy(11), copy(12)].into_iter(), 3_000);
+    assert_eq!(wanted[0].unwrap().give_up, Some(Unsent::Expired));
+    assert_eq!(wanted[1], None, "it waits for another recipient");
+    assert!(ledger.end_recipient(1, copy(11), 408, 3_000));
+    assert_eq!(
+        ledger.states(1, [copy(11)].into_iter()),
+        [CopyState::Ended(408)]
+    );
+    // What is over is known no more.
+    assert!(ledger.forget(2, 4_000));
+    assert_eq!((ledger.named(2), ledger.named(100)), (None, Some(3)));
+}
+
+#[test]
 fn what_a_session_has_is_neither_due_nor_lost_while_others_wait() {
     let mut ledger = Ledger::default();
     ledger.begin(7, 2, NEVER, 0);
@@ -377,21 +491,4 @@ fn what_a_session_has_is_neither_due_nor_lost_while_others_wait() {
     assert_eq!(ledger.take_due(11 * LOST_MS + 5), Some(7));
     assert_eq!(wanted(&ledger, 7, [1, 2], 11 * LOST_MS + 5), [false, true]);
     assert!(ledger.ended(copy(1), 200, 12 * LOST_MS));
-}
-
-#[test]
-fn a_late_success_counts_while_its_copy_waits() {
-    let mut ledger = Ledger::default();
-    ledger.begin(7, 1, NEVER, 0);
-    ledger.sent(7, copy(1), 0);
-    assert!(!ledger.takes_late(copy(1)), "it ends in its transaction");
-    let retry = Retry {
-        steps_s: &[60],
-        delay_s: 2,
-        most: 9,
-    };
-    ledger.defer(copy(1), 408, RecipientKey::default(), retry, 32_000);
-    assert!(ledger.takes_late(copy(1)));
-    assert!(ledger.ended(copy(1), 200, 33_000));
-    assert_eq!((ledger.waiting(), ledger.take_changes().done), (0, vec![7]));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use cpm_testbed::{Answer, Bench, Product, Request, cpm_message, large_message, to};
+use cpm_testbed::{Answer, Bench, Request, cpm_message, large_message, to};
 
 use super::{ANNE, large_message_arrives, quoted, shipped, through_core};
 use crate::common::{EXPLODER, exchange, expect_counter};
@@ -59,9 +59,6 @@ fn an_application_server_takes_and_sends_through_the_core() {
 
 #[test]
 fn a_user_who_registers_later_gets_the_message_then() {
-    if Product::under_test() == Product::OpenSips {
-        return;
-    }
     let bench = Bench::new("a_user_who_registers_later");
     let core = bench.agent();
     core.answers(Answer::code(480));

@@ -10,7 +10,7 @@ use crate::common::module;
 
 /// Values of an operator's own in the configurations: the name in those for Kamailio, and the text
 /// in which a value replaces `@`.
-const OWN: [(&str, &str, &str); 18] = [
+const OWN: [(&str, &str, &str); 20] = [
     ("SCSCF_URI", "\"sip:scscf.example.com;lr\"", "@"),
     ("SCSCF_ADDRESS", "\"192.0.2.10\"", "@"),
     ("CORE_ADDRESS", "\"192.0.2.10\"", "@"),
@@ -23,6 +23,16 @@ const OWN: [(&str, &str, &str); 18] = [
         "SPOOL",
         "#modparam(\"cpm\", \"msrp_spool_dir\", \"/var/lib/opensips/cpm\")",
         "modparam(\"cpm\", \"msrp_spool_dir\", @)",
+    ),
+    (
+        "DEFERRED_CODES",
+        "#modparam(\"cpm\", \"deferred_codes\", \"408 480\")",
+        "modparam(\"cpm\", \"deferred_codes\", @)",
+    ),
+    (
+        "DEFERRED_CODES_OF_SITE",
+        "#modparam(\"cpm\", \"deferred_codes\", \"404 408 480\")",
+        "modparam(\"cpm\", \"deferred_codes\", @)",
     ),
     (
         "STORE",
@@ -96,7 +106,8 @@ pub(super) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig
         }
         lines.push(
             line.replace(":5060", ":@PORT@")
-                .replace("/tmp/opensips_fifo", "@FOLDER@/fifo"),
+                .replace("/tmp/opensips_fifo", "@FOLDER@/fifo")
+                .replace("/var/lib/opensips/cpm/store", "@FOLDER@/state/store"),
         );
     }
     let template = format!(

@@ -1,12 +1,16 @@
 //! The store: accepted messages outlive the proxy.
 
 mod bad_luck;
+mod burst;
+mod clock;
+mod disk;
 mod keeping;
-mod killed;
 mod killed_large;
 mod large;
 mod large_waiting;
+mod operator;
 mod restart;
+mod under_load;
 mod waiting;
 
 use std::thread;
