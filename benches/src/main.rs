@@ -49,6 +49,10 @@ const BENCHMARKS: [Benchmark; 13] = [
         run: run_crowd,
     },
     Benchmark {
+        name: fan_out::stored::NAME,
+        run: run_stored,
+    },
+    Benchmark {
         name: "hanging_xdms",
         run: run_hanging_xdms,
     },
@@ -157,6 +161,12 @@ fn run_crowd(root: &Path, quick: bool) -> Report {
     let rounds = if quick { 3 } else { 11 };
     let about = machine::describe(&[machine::kamailio_version()]);
     fan_out::crowd::run(&root.join("target/kamailio/cpm.so"), rounds, &about)
+}
+
+fn run_stored(root: &Path, quick: bool) -> Report {
+    let turns = if quick { (3, 2_000) } else { (11, 10_000) };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    fan_out::stored::run(&root.join("target/kamailio/cpm.so"), turns, &about)
 }
 
 fn run_hanging_xdms(root: &Path, quick: bool) -> Report {

@@ -13,6 +13,7 @@ pub mod dead_names;
 pub mod hanging_xdms;
 pub mod opensips;
 mod sink;
+pub mod stored;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -89,6 +89,15 @@ impl Sink {
         })
     }
 
+    /// Only the addresses of the recipients at this port, over UDP.
+    pub(super) fn of_port(port: u16) -> Self {
+        Self {
+            port,
+            recipients: Recipients::OneHop,
+            shared: Arc::default(),
+        }
+    }
+
     /// The address of the recipient with this number.
     pub(super) fn uri(&self, place: usize) -> String {
         let port = self.port;
