@@ -89,9 +89,11 @@ fn what_waits_is_found_when_its_record_is_gone() {
     expect_messages(&bench, 0);
     expect_counter(&proxy, "expired", 3);
     assert_eq!(counter(&proxy, "failed"), 3);
-    for nothing in [&uri, &oldest] {
-        assert!(proxy.try_rpc(&format!("cpm.expire {nothing}")).is_err());
-        assert!(proxy.try_rpc(&format!("cpm.retry {nothing}")).is_err());
+    for command in ["cpm.expire", "cpm.retry"] {
+        // Its last attempt has been recorded again, and it waits for nobody.
+        assert_eq!(recipients(format!("{command} {oldest}")), 0, "{command}");
+        let refused = proxy.try_rpc(&format!("{command} {uri}"));
+        refused.expect_err("nothing waits for this recipient");
     }
     bill.expect_nothing_until(|| proxy.ping());
     proxy.stop();
