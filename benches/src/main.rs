@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 14] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,

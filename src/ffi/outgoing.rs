@@ -47,9 +47,10 @@ pub(super) extern "C" fn responded(service: *const cpm_service, response: cpm_st
         std::ptr::null_mut(),
         (),
         "passing a response on",
-        // SAFETY: lent for the duration of the call (cpm.h).
         |_, running, proxy| {
-            processes::responded(&running.control(), proxy, unsafe { borrowed(response) });
+            // SAFETY: lent for the duration of the call (cpm.h).
+            let response = unsafe { borrowed(response) };
+            processes::responded(&running.control(), proxy, response);
         },
     );
 }

@@ -20,7 +20,7 @@ pub(super) fn location(service: &ControllingFunction) -> Option<Location> {
                 replicas: settings.store_replicas,
                 key_check: hex::encode(&check[..8]),
             };
-            Some(Location::Server(ServerAddress::parse(url)?, node))
+            Some(Location::Server(Box::new(ServerAddress::parse(url)?), node))
         }
     }
 }

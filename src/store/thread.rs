@@ -56,7 +56,7 @@ pub enum Location {
     /// In a folder of this machine.
     Folder(PathBuf),
     /// On a server that several nodes share.
-    Server(ServerAddress, NodeSettings),
+    Server(Box<ServerAddress>, NodeSettings),
 }
 
 /// Who gets disposition notifications about a message, as other nodes know it.
@@ -156,7 +156,7 @@ impl Store {
                 let next_id = engine.first_id();
                 (Box::new(engine), next_id)
             }
-            Location::Server(server, node) => (Box::new(RedisEngine::new(server, node)), any_id()),
+            Location::Server(server, node) => (Box::new(RedisEngine::new(*server, node)), any_id()),
         };
         let is_open = matches!(place, Location::Folder(_));
         let figures = Arc::new(Figures::default());
