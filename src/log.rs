@@ -13,7 +13,7 @@ pub enum LogLevel {
     Debug,
 }
 
-/// The severity of a log line, and the place that it comes from. Made by [`at!`].
+/// The severity of a log line, and the place that it comes from. Made by `at!`.
 #[derive(Clone, Copy, Debug)]
 pub struct LogAt {
     level: LogLevel,
@@ -23,7 +23,7 @@ pub struct LogAt {
 }
 
 impl LogAt {
-    /// For [`at!`]: `path` is that of an item inside the function.
+    /// For `at!`: `path` is that of an item inside the function.
     #[doc(hidden)]
     pub const fn new(level: LogLevel, file: &'static str, line: u32, path: &'static str) -> Self {
         LogAt {

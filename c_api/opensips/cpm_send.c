@@ -243,7 +243,7 @@ static int is_known(struct sip_msg *msg, int *is_over)
 	t = cpm_transaction_find(cpm_number_of(hash_index, label));
 	if(t == NULL)
 		return 0;
-	*is_over = t->nr_of_outgoings > 0 && t->uac[0].last_received >= 200;
+	*is_over = t->nr_of_outgoings > 0 && cpm_branch_of(t)->last_received >= 200;
 	cpm_tm.unref_cell(t);
 	return 1;
 }

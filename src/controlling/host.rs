@@ -10,7 +10,7 @@ use crate::shared::MessageRecord;
 /// The proxy's log and counters. Implemented by the `ffi` floor over the C contract, and by tests.
 pub trait Journal {
     /// Writes one line to the proxy's log. Subscribers' addresses and texts only at
-    /// [`Debug`](crate::log::LogAt::Debug).
+    /// [`Debug`](crate::log::LogLevel::Debug).
     fn log(&self, at: LogAt, line: fmt::Arguments<'_>);
 
     /// Adds to a counter, summed over all processes.
