@@ -47,6 +47,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// a slow server has time for messages too.
 const TENDING_SHARE: u32 = 4;
 
+/// How long the end of a process waits until everything is written. A proxy gives its processes a
+/// few seconds, and then kills them.
+const ENDING: Duration = Duration::from_secs(3);
+
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
 
@@ -122,7 +126,9 @@ struct Figures {
     write_us: AtomicU64,
 }
 
-/// The handle of the thread. Dropping it waits until the thread has carried out every command.
+/// The handle of the thread. Dropping it waits until the thread has carried out every command, or
+/// three seconds: new messages were written before anybody was told that they are accepted, and an
+/// outcome that is not written means one more copy under the same identity.
 #[derive(Debug)]
 pub struct Store {
     commands: Option<Sender<Command>>,
@@ -281,8 +287,18 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.commands = None;
-        if let Some(thread) = self.thread.take() {
-            // It never panics: a panic within a turn is caught.
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let end = Instant::now() + ENDING;
+        let last = loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if let Err(last) = self.reports.recv_timeout(left) {
+                break last;
+            }
+        };
+        if last == RecvTimeoutError::Disconnected {
+            // It is over, and never panics: a panic within a turn is caught.
             let _ = thread.join();
         }
     }
@@ -368,7 +384,9 @@ impl Writer {
             };
         }
         self.carry_out(gathered);
-        self.tend();
+        if !is_over {
+            self.tend();
+        }
         !is_over
     }
 
@@ -727,6 +745,26 @@ mod tests {
         assert!(matches!(next(&store), Report::Gone(1)));
         drop(store);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_hangs_does_not_hold_up_the_end_of_the_process() {
+        let (commands, _taken) = mpsc::channel();
+        let (from_thread, reports) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let thread = threads::spawn("hanging", move || {
+            let _ = released.recv();
+            drop(from_thread);
+        });
+        drop(Store {
+            commands: Some(commands),
+            reports,
+            figures: Arc::default(),
+            space: StoreSpace::new(&[], MIB),
+            thread: Some(thread.unwrap()),
+            next_id: 1,
+        });
+        release.send(()).unwrap();
     }
 
     #[test]
