@@ -83,7 +83,7 @@ impl Records {
         assert_eq!(reasons, [delivered]);
     }
 
-    /// Sends a large message to two, of whom one declines, and waits for their rows in the database.
+    /// Sends a large message to two, of whom one declines, and waits for their rows.
     #[track_caller]
     pub(crate) fn expect_two_of_large(&self, scene: &Scene) {
         scene.callees.plan("carol", Plan::status(603));
