@@ -143,7 +143,7 @@ page: ## the operator's page as each proxy serves it, from kamailio-config/opera
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	CPM_LINT=1 $(CARGO) clippy --workspace --all-targets --features cpm-benches/contestants -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 # Seconds for each fuzz target.
