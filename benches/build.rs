@@ -1,6 +1,6 @@
 //! With the feature `contestants`: compiles the XML contestants into the program, and the bare loop
-//! over tm as a module of Kamailio. With `CPM_LINT` in the environment neither: what is not linked can
-//! be checked without the development files of other projects.
+//! over tm as a module of Kamailio. With `CPM_LINT` in the environment neither: what is not linked
+//! can be checked without the development files of other projects.
 
 #[path = "../build/kamailio.rs"]
 mod kamailio;

@@ -1,5 +1,5 @@
-//! Data that one process writes and another one reads, also from the store: no input makes the reader
-//! panic, and what it accepts is written again unchanged.
+//! Data that one process writes and another one reads, also from the store: no input makes the
+//! reader panic, and what it accepts is written again unchanged.
 
 use bytes::Bytes;
 use cpm::controlling::large_message_mode::AcceptedInvite;

@@ -1,5 +1,5 @@
-//! The store's data of a message, complete or torn: its copies end, and nothing of it is left. What a
-//! server answers in whose hands it is.
+//! The store's data of a message, complete or torn: its copies end, and nothing of it is left; and
+//! answers of the server of a shared store.
 
 use std::collections::BTreeSet;
 

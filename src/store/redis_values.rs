@@ -1,5 +1,5 @@
-//! What the server of a shared store answers, as values. Another program may have written to it: what
-//! cannot be read costs only itself, and nothing that comes after it.
+//! What the server of a shared store answers, as values. Another program may have written to it:
+//! what cannot be read costs only itself, and nothing that comes after it.
 
 use bytes::Bytes;
 use redis::{Value, from_redis_value};

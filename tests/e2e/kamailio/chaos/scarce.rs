@@ -66,8 +66,8 @@ fn without_descriptors_a_message_waits_and_loses_nothing() {
     scene.finish();
 }
 
-/// Private memory of each process in MiB. Kamailio starts with the first of these, 6.0 only with the
-/// second, and about 300 KiB are left.
+/// Private memory of each process in MiB. Kamailio starts with the first of these, 6.0 only with
+/// the second, and about 300 KiB are left.
 const LITTLE_MIB: [&str; 2] = ["1", "2"];
 
 /// The header fields of one request: parsed, they do not fit into what is left.
