@@ -73,7 +73,7 @@ judge := $(CARGO) run --quiet --package xtask -- conformance
 test: deps lint ## all tests, with Kamailio, and with OpenSIPS if available (OPENSIPS, OPENSIPS_SRC)
 	@$(MAKE) --no-print-directory build PROXY=kamailio
 	@$(call new_proofs,kamailio)
-	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
+	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio tools/test-all
 	@$(judge) --brief $(conformance) kamailio
 	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
 
@@ -143,7 +143,7 @@ page: ## the operator's page as each proxy serves it, from kamailio-config/opera
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	CPM_LINT=1 $(CARGO) clippy --workspace --all-targets --features cpm-benches/contestants -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 # Seconds for each fuzz target.

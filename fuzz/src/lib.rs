@@ -16,10 +16,10 @@
 //! | `client` | `client`: the client's two machines |
 //! | `mailbox` | `mailbox`: entries from other processes |
 //! | `sessions` | `sessions`: the sessions process, without its relay |
-//! | `store` | `store`: the store's data of a message |
+//! | `store` | `store`: the store's data of a message; `redis_values` |
 //! | `express` | `express`: the express lane |
 //! | `request` | `request`: the complete path of a request through the Controlling Function |
-//! | `handed_over` | `fan_out_job`, `accepted_invite` |
+//! | `handed_over` | `fan_out_job`, `accepted_invite`, `kept_invite` |
 
 pub mod client;
 #[cfg(test)]
@@ -59,9 +59,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("group", group::group),
     ("header", sip::header),
     ("imdn", cpim::imdn),
+    ("kept_invite", handed_over::kept_invite),
     ("mailbox", mailbox::mailbox),
     ("msrp", msrp::msrp),
     ("multipart", mime::multipart),
+    ("redis_values", store::redis_values),
     ("request", request::request),
     ("resource_lists", xml::resource_lists),
     ("sdp", sdp::sdp),

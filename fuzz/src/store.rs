@@ -1,14 +1,18 @@
-//! The store's data of a message, complete or torn: its copies end, and nothing of it is left.
+//! The store's data of a message, complete or torn: its copies end, and nothing of it is left; and
+//! answers of the server of a shared store.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cpm::controlling::{FanOutJob, RECORD_VERSION};
+use cpm::store::redis_values::{arrivals, kept, name_of_last};
 use cpm::store::{CopyId, Ledger};
 
 const ID: u64 = 7;
 const NOW_MS: u64 = 1_000;
 const EXPIRES_MS: u64 = 10_000_000;
+const OWN_TOKEN: u64 = 1;
+const NO_TOKEN: u64 = 0;
 
 /// One byte tells how much of the rest describes recipients that have ended; then follows the
 /// record, or the job from which it is made.
@@ -67,4 +71,28 @@ pub fn store(data: &[u8]) {
     assert_eq!((ledger.left(ID, NOW_MS), ledger.outstanding()), (0, 0));
     assert_eq!(ledger.due_ms(), None, "a deadline outlives its message");
     assert_eq!(ledger.take_changes().done, [ID]);
+}
+
+/// An answer of the server of a shared store, as its bytes come.
+pub fn redis_values(data: &[u8]) {
+    let Ok(value) = redis::parse_redis_value(data) else {
+        return;
+    };
+    if let Some(kept) = kept(ID, value.clone()) {
+        assert_eq!(kept.id, ID);
+        assert!(kept.record.len() + kept.ended.len() <= data.len());
+        // As after a start.
+        let job = FanOutJob::of_record(kept.version, kept.record);
+        if let Some(job) = job.filter(|job| job.recipients_left() > 0) {
+            let mut ledger = Ledger::default();
+            ledger.restore(ID, job.copies(), &kept.ended, EXPIRES_MS, NOW_MS);
+            assert!(ledger.left(ID, NOW_MS) <= job.recipients_left());
+        }
+    }
+    let own = arrivals(value.clone(), OWN_TOKEN);
+    let all = arrivals(value.clone(), NO_TOKEN);
+    assert!(4 * all.hashes.len() <= data.len());
+    assert!(own.hashes.len() <= all.hashes.len());
+    assert_eq!(own.last, all.last);
+    assert_eq!(name_of_last(value), all.last);
 }

@@ -25,6 +25,7 @@
 //! | `database` | its tables |
 //! | `content` | the files with the content of large messages |
 //! | `redis_engine` | Valkey or Redis, which several nodes share |
+//! | `redis_values` | what that answers |
 //! | `server` | where that is, and a connection |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
@@ -44,6 +45,7 @@ mod looking;
 mod recent;
 mod record;
 mod redis_engine;
+pub mod redis_values;
 mod server;
 mod thread;
 

@@ -26,14 +26,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::{
-    Cmd, Connection, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd,
-    from_redis_value, pipe,
+    Cmd, Connection, FromRedisValue, Pipeline, RedisResult, Value, cmd, from_redis_value, pipe,
 };
 
 use super::clock::unix_s;
 use super::engine::{Batch, Engine, Failure, News, Refusal};
 use super::error::StoreError;
 use super::record::{Kept, SenderName};
+use super::redis_values::{Reports, arrivals, kept, name_of_last};
 use super::server::{ServerAddress, is_refused};
 
 const PREFIX: &str = "{cpm}:";
@@ -85,9 +85,6 @@ pub struct NodeSettings {
     /// What all nodes have in common that derive names from the same key.
     pub key_check: String,
 }
-
-/// Reports of arrivals: their name, then from which token, and hashes of four bytes each.
-type Reports = Vec<(String, Vec<(u64, Vec<u8>)>)>;
 
 /// An open connection.
 struct Open {
@@ -317,15 +314,11 @@ impl RedisEngine {
     }
 
     /// Others have reported arrivals.
-    fn hear(&mut self, reports: Reports, own_token: u64) {
-        for (name, fields) in reports {
-            let of_others = fields.into_iter().filter(|(token, _)| *token != own_token);
-            for (_, hashes) in of_others {
-                let hashes = hashes.as_chunks().0.iter();
-                let hashes = hashes.map(|bytes| u32::from_be_bytes(*bytes));
-                self.arrived_elsewhere.extend(hashes);
-            }
-            self.heard = Some(name);
+    fn hear(&mut self, reports: Value, own_token: u64) {
+        let Reports { last, hashes } = arrivals(reports, own_token);
+        self.arrived_elsewhere.extend(hashes);
+        if last.is_some() {
+            self.heard = last;
         }
     }
 
@@ -423,7 +416,7 @@ impl Engine for RedisEngine {
             self.check_lease(state.unwrap_or(-1))?;
             for (id, found) in some.iter().zip(found) {
                 let is_own = self.own.contains_key(id);
-                all.push(kept(*id, found)?.filter(|_| is_own));
+                all.push(kept(*id, found).filter(|_| is_own));
             }
         }
         Ok(all)
@@ -474,10 +467,7 @@ impl Engine for RedisEngine {
             .next()
             .and_then(|state| from_redis_value(state).ok());
         self.check_lease(state.unwrap_or(-1))?;
-        let reports = answers
-            .next()
-            .and_then(|reports| from_redis_value(reports).ok());
-        self.hear(reports.unwrap_or_default(), token);
+        self.hear(answers.next().unwrap_or(Value::Nil), token);
         self.report_arrivals(token)?;
         if Instant::now() >= self.look {
             self.look_at_others()?;
@@ -616,28 +606,8 @@ fn last_arrival(connection: &mut Connection) -> Result<String, Failure> {
         .arg("-")
         .arg("COUNT")
         .arg(1);
-    let last: Reports = last.query(connection)?;
-    let last = last.into_iter().next();
-    Ok(last.map_or_else(|| "0".to_owned(), |(id, _)| id))
-}
-
-/// A message, from its fields.
-fn kept(id: u64, fields: Value) -> Result<Option<Kept>, Failure> {
-    type Fields = (Option<u32>, Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>);
-    let (version, expires_s, record, ended): Fields =
-        from_redis_value(fields).map_err(RedisError::from)?;
-    let (Some(version), Some(expires_s), Some(record)) = (version, expires_s, record) else {
-        return Ok(None);
-    };
-    Ok(Some(Kept {
-        id,
-        version,
-        expires_s,
-        record: record.into(),
-        identity: Bytes::new(),
-        ended: ended.unwrap_or_default().into(),
-        content: None,
-    }))
+    let last = name_of_last(last.query(connection)?);
+    Ok(last.unwrap_or_else(|| "0".to_owned()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! A small disk for one folder, which only one thread and what it starts see: in a mount namespace
-//! of their own.
+//! of their own. A proxy that runs in the folder of another release (tools/in-release) sees it too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,7 +15,16 @@ const FILLER: &str = "filler";
 #[derive(Debug)]
 pub struct SmallDisk {
     folder: PathBuf,
+    /// The same folder, where the proxy has another root.
+    of_proxy: Option<PathBuf>,
     filler: Option<File>,
+}
+
+/// Where a proxy finds a folder that tools/launch-in-release starts.
+fn of_proxy(folder: &Path) -> Option<PathBuf> {
+    let root = std::env::var_os("KAMAILIO_ROOT")?;
+    let inside = folder.strip_prefix("/").ok()?;
+    Some(Path::new(&root).join(inside))
 }
 
 impl SmallDisk {
@@ -31,11 +40,13 @@ impl SmallDisk {
         fs::create_dir_all(folder)?;
         let run = || {
             sys::own_mounts()?;
-            sys::mount_memory(folder, bytes, false)?;
-            Ok(test(SmallDisk {
+            let disk = SmallDisk {
                 folder: folder.to_owned(),
+                of_proxy: of_proxy(folder),
                 filler: None,
-            }))
+            };
+            disk.mount(bytes, false)?;
+            Ok(test(disk))
         };
         thread::scope(|scope| {
             let result = scope.spawn(run).join();
@@ -77,7 +88,15 @@ impl SmallDisk {
     /// # Errors
     /// It cannot be mounted.
     pub fn set_read_only(&self) -> io::Result<()> {
-        sys::mount_memory(&self.folder, 4096, true)
+        self.mount(4096, true)
+    }
+
+    fn mount(&self, bytes: u64, read_only: bool) -> io::Result<()> {
+        sys::mount_memory(&self.folder, bytes, read_only)?;
+        match &self.of_proxy {
+            Some(of_proxy) => sys::mount_again(&self.folder, of_proxy),
+            None => Ok(()),
+        }
     }
 
     /// Takes that back.
@@ -85,6 +104,7 @@ impl SmallDisk {
     /// # Errors
     /// It cannot be unmounted.
     pub fn set_writable(&self) -> io::Result<()> {
+        self.of_proxy.as_deref().map_or(Ok(()), sys::unmount)?;
         sys::unmount(&self.folder)
     }
 }

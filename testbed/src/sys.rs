@@ -213,6 +213,22 @@ pub(crate) fn mount_memory(folder: &Path, bytes: u64, read_only: bool) -> io::Re
     checked(unsafe { libc::mount(kind, folder.as_ptr(), kind, flags, options.as_ptr().cast()) })
 }
 
+/// Mounts what is on a folder on another one as well.
+pub(crate) fn mount_again(folder: &Path, other: &Path) -> io::Result<()> {
+    let [folder, other] = [folder, other].map(|path| CString::new(path.as_os_str().as_bytes()));
+    let (folder, other, nothing) = (folder?, other?, ptr::null());
+    // SAFETY: the paths end with NUL and outlive the call; a null says nothing.
+    checked(unsafe {
+        libc::mount(
+            folder.as_ptr(),
+            other.as_ptr(),
+            nothing,
+            libc::MS_BIND,
+            nothing.cast(),
+        )
+    })
+}
+
 /// Unmounts what was mounted last on a folder, even if files of it are open.
 pub(crate) fn unmount(folder: &Path) -> io::Result<()> {
     let folder = CString::new(folder.as_os_str().as_bytes())?;

@@ -66,11 +66,12 @@ fn without_descriptors_a_message_waits_and_loses_nothing() {
     scene.finish();
 }
 
-/// Private memory of each process in MiB. Kamailio starts with it, and a quarter is left.
-const LITTLE_MIB: &str = "1";
+/// Private memory of each process in MiB. Kamailio starts with the first of these, 6.0 only with
+/// the second, and about 300 KiB are left.
+const LITTLE_MIB: [&str; 2] = ["1", "2"];
 
 /// The header fields of one request: parsed, they do not fit into what is left.
-const FIELDS: usize = 4_000;
+const FIELDS: usize = 6_000;
 
 /// A script that looks for a header field, which parses all of them.
 const LOOKS: &str = "request_route {
@@ -84,11 +85,12 @@ const LOOKS: &str = "request_route {
 #[test]
 fn with_little_private_memory_others_are_served() {
     let bench = Bench::new("with_little_private_memory");
-    let config = cpm_proxy(LOOKS)
-        .set("cpm", "express", "no")
-        .argument("-M")
-        .argument(LITTLE_MIB);
-    let proxy = bench.proxy(&config);
+    let with_little = |mib| {
+        let config = cpm_proxy(LOOKS).set("cpm", "express", "no");
+        bench.try_proxy(&config.argument("-M").argument(mib))
+    };
+    let proxy = LITTLE_MIB.into_iter().find_map(|mib| with_little(mib).ok());
+    let proxy = proxy.expect("it starts with one of these");
     let (anne, bill, mallory) = (bench.agent(), bench.agent(), bench.agent());
     let message = |user: &str| {
         let message = cpm_message("sip:anne@example.com", EXPLODER);

@@ -35,7 +35,8 @@ fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
 /// A message that expires while its copies are being sent: each recipient ends once.
 #[test]
 fn who_expires_while_others_are_sent_to_ends_once() {
-    const RECIPIENTS: usize = 1_000;
+    // In a request of less than 64 KiB, the most that Kamailio 6 takes.
+    const RECIPIENTS: usize = 900;
     let bench = Bench::new("who_expires_while_others_are_sent_to");
     let (anne, bill) = (bench.agent(), bench.agent());
     let script = format!("tcp_rd_buf_size=131072\n{HANDLE}");
