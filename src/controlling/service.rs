@@ -294,9 +294,10 @@ impl ControllingFunction {
     }
 
     /// The room for content of large messages, where they are kept too: a store that nodes share
-    /// has no folder.
+    /// needs a folder for it.
     pub fn content_space(&self) -> Option<StoreSpace> {
-        self.store_space.filter(|_| !self.shares_store())
+        let has_folder = !self.shares_store() || self.settings.store_content.is_some();
+        self.store_space.filter(|_| has_folder)
     }
 
     /// Secret seed for the hashes of recipients, the same in all processes, and at all nodes.

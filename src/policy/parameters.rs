@@ -17,7 +17,7 @@ use super::settings::{
     ChargingVector, ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode,
     Settings, Trigger, UnknownGroupCode,
 };
-use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE};
+use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE, STORE_CONTENT};
 use super::store_place::StorePlace;
 use super::value::{
     MsrpListener, ParameterError, ServiceUri, group_source, header_names, host, products, release,
@@ -704,6 +704,12 @@ pub const ALL: &[Parameter] = &[
         Kind::Text(|s, v| assign(&mut s.store_node, some_text(v))),
         "the name of this node among those that share the store",
     ),
+    Parameter::new(
+        STORE_CONTENT,
+        Kind::Text(|s, v| assign(&mut s.store_content, state_dir::parse(v))),
+        "a folder for the content of large messages, where nodes share the store",
+    )
+    .default(state_dir::NONE),
     Parameter::new(
         "store_lease",
         seconds(MIN_LEASE_S, MAX_LEASE_S, |s, v| s.store_lease_s = v),

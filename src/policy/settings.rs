@@ -116,6 +116,9 @@ unset_at_first! {
         /// `store_node`: the name of this node among those that share the store; `None`: that of
         /// the machine.
         pub store_node: Option<String>,
+        /// `store_content`: the folder with the content of large messages in a store that several
+        /// nodes share; `None`: large messages are not kept there.
+        pub store_content: Option<PathBuf>,
         /// `store_lease`: seconds for which it may be silent until another one takes over.
         pub store_lease_s: usize,
         /// `store_replicas`: replicas of the store that must have a message before it is accepted.
@@ -250,6 +253,8 @@ pub enum SettingsError {
     NoKey,
     /// A `store` that several nodes share, without `id_key_file`.
     NoSharedKey,
+    /// `store_content` without a `store` that several nodes share.
+    NoSharedStore,
     /// `deferred_codes` without `store`.
     NoStore,
     /// `deferred_on_register` without `deferred_codes`.
@@ -280,6 +285,9 @@ impl fmt::Display for SettingsError {
             }
             SettingsError::NoSharedKey => {
                 "store is a server for several nodes, but id_key_file is not set, which all of them must have"
+            }
+            SettingsError::NoSharedStore => {
+                "store_content is set, but store is not a server for several nodes: a folder has room for content"
             }
             SettingsError::NoStore => {
                 "deferred_codes is set, but not store, in which messages wait for their recipients"
@@ -324,6 +332,9 @@ impl Settings {
         }
         if self.store.as_ref().is_some_and(StorePlace::is_shared) && self.id_key_file.is_none() {
             return Err(SettingsError::NoSharedKey);
+        }
+        if self.store_content.is_some() && !self.store.as_ref().is_some_and(StorePlace::is_shared) {
+            return Err(SettingsError::NoSharedStore);
         }
         let is_deferred = !self.deferral.codes.is_empty();
         if is_deferred && self.store.is_none() {

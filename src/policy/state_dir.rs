@@ -22,6 +22,7 @@ pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
 pub(super) const STATE_DIR: &str = "state_dir";
 pub(super) const SPOOL_DIR: &str = "msrp_spool_dir";
 pub(super) const STORE: &str = "store";
+pub(super) const STORE_CONTENT: &str = "store_content";
 
 /// Only the proxy may read its content.
 const MODE: u32 = 0o700;
@@ -92,19 +93,21 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
 }
 
 impl Settings {
-    /// Makes the directory of the store, where it is to have one, and sees that it is fit for use,
-    /// once, when the service starts. Gives back the file system's name if it lies in memory, which
-    /// does not outlive the machine.
+    /// Makes the directory of the store, or of the content in it, where there is to be one, and sees
+    /// that it is fit for use, once, when the service starts. Gives back the file system's name if
+    /// it lies in memory, which does not outlive the machine.
     pub fn prepare_store_dir(
         &self,
         runs_as: Option<RunsAs>,
     ) -> Result<Option<&'static str>, StateDirError> {
         let folder = self.store.as_ref().and_then(StorePlace::folder);
-        let Some(path) = folder else {
-            return Ok(None);
+        let (parameter, path) = match (folder, self.store_content.as_deref()) {
+            (Some(path), _) => (STORE, path),
+            (None, Some(path)) => (STORE_CONTENT, path),
+            (None, None) => return Ok(None),
         };
         prepare(path, runs_as).map_err(|cause| StateDirError {
-            parameter: STORE,
+            parameter,
             path: path.to_owned(),
             cause,
         })?;

@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::asking;
 use super::current::Current;
@@ -219,13 +220,10 @@ impl Service {
         }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
-            let store = match (location(&control), control.content_space()) {
-                (Some(Location::Folder(dir)), Some(space)) => Some(RelayStore {
-                    folder: ContentFolder::of_store(&dir),
-                    space,
-                }),
-                _ => None,
-            };
+            let folder = location(&control).and_then(|place| place.content());
+            let store = folder
+                .zip(control.content_space())
+                .map(|(folder, space)| RelayStore { folder, space });
             let settings = RelaySettings {
                 names,
                 store,
@@ -521,6 +519,10 @@ fn take_over(
             }
             for identity in survey.taken {
                 control.remember(&identity);
+            }
+            if let Some(folder) = node.content {
+                let longest = control.settings().deferral.ttl_s as u64;
+                folder.sweep(Duration::from_secs(longest))?;
             }
             return Ok((None, 0));
         }

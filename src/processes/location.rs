@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::controlling::ControllingFunction;
 use crate::policy::StoreKind;
-use crate::store::{Location, NodeSettings, ServerAddress};
+use crate::store::{ContentFolder, Location, NodeSettings, ServerAddress};
 
 /// Where accepted messages are kept; `None`: in memory only.
 pub(super) fn location(service: &ControllingFunction) -> Option<Location> {
@@ -18,6 +18,10 @@ pub(super) fn location(service: &ControllingFunction) -> Option<Location> {
                 name: settings.store_node.clone().unwrap_or_else(host_name),
                 lease: Duration::from_secs(settings.store_lease_s as u64),
                 replicas: settings.store_replicas,
+                content: settings
+                    .store_content
+                    .as_deref()
+                    .map(ContentFolder::of_nodes),
                 key_check: hex::encode(&check[..8]),
             };
             Some(Location::Server(Box::new(ServerAddress::parse(url)?), node))

@@ -96,7 +96,14 @@ impl StoreSpace {
         !is_over
     }
 
-    /// Content has been removed.
+    /// Another node has stored this content, and it is this one's now.
+    pub fn take_over(&self, bytes: u64) {
+        if let Some(word) = self.words.get(CONTENT) {
+            word.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// Content has been removed, or is another node's now.
     pub fn give_back(&self, bytes: u64) {
         if let Some(word) = self.words.get(CONTENT) {
             word.fetch_sub(bytes, Relaxed);

@@ -1,9 +1,11 @@
-//! The content of large messages: one file for each, beside the database.
+//! The content of large messages: one file for each, beside the database, or in a folder of the
+//! operator's where several nodes share the store.
 //!
 //! A file has no name while its message arrives, so that a crash leaves nothing behind. It gets its
 //! name, and is on disk under it, before its message is entered in the database; it is removed
 //! after its message has left it. What is in between when the machine stops is swept away at the
-//! next start.
+//! next start; in a folder that other nodes may use at that moment, once it is older than any
+//! message.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -11,6 +13,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, linkat};
 
@@ -18,6 +21,13 @@ use super::error::StoreError;
 use crate::random::try_fill_random;
 
 const FOLDER: &str = "content";
+
+/// Bytes of a file's name.
+const MAX_NAME: usize = 64;
+
+/// How much older than any message a file of several nodes is before it is swept away: their
+/// clocks may differ.
+const CERTAINLY_OLD: Duration = Duration::from_secs(24 * 3600);
 
 /// The folder of these files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +61,37 @@ impl ContentFolder {
     /// That of the store in this directory.
     pub fn of_store(dir: &Path) -> Self {
         ContentFolder(dir.join(FOLDER))
+    }
+
+    /// A folder that is there, for content in a store that several nodes share. Other nodes may
+    /// use it too.
+    pub fn of_nodes(dir: &Path) -> Self {
+        ContentFolder(dir.to_owned())
+    }
+
+    /// Removes the files that no message of any node can need, as messages are of use for at most
+    /// so long.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn sweep(&self, longest: Duration) -> Result<(), StoreError> {
+        self.try_sweep(longest + CERTAINLY_OLD)
+            .map_err(|error| StoreError::of_folder(&self.0, error))
+    }
+
+    fn try_sweep(&self, age: Duration) -> io::Result<()> {
+        let Some(before) = SystemTime::now().checked_sub(age) else {
+            return Ok(());
+        };
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let is_old = |found: fs::Metadata| found.modified().is_ok_and(|time| time < before);
+            // Another node may have been faster.
+            if entry.metadata().is_ok_and(is_old) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// Makes the folder, and removes all files but these. `owner`: the user and group that the
@@ -124,6 +165,11 @@ impl ContentFolder {
         File::open(&self.0)?.sync_all()
     }
 
+    /// Whether a file is there to be read.
+    pub fn has(&self, name: &str) -> bool {
+        is_name(name) && self.open(name).is_ok()
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors
@@ -142,6 +188,11 @@ impl ContentFolder {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether this is the name of a file in such a folder: a server may say anything.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -200,6 +251,28 @@ mod tests {
         folder.name(&first, "first").unwrap();
         drop((first, second));
         assert_eq!(names(&folder), ["first"]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn of_a_folder_that_nodes_share_only_what_nobody_can_need_is_swept_away() {
+        let dir = scratch("store-content-nodes");
+        fs::create_dir_all(&dir).unwrap();
+        let folder = ContentFolder::of_nodes(&dir);
+        let age = |name: &str, age: Duration| {
+            let file = File::create(dir.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let longest = Duration::from_secs(3600);
+        age("0a", Duration::ZERO);
+        age("0b", longest + CERTAINLY_OLD / 2);
+        age("0c", longest + CERTAINLY_OLD * 2);
+        folder.sweep(longest).unwrap();
+        assert_eq!(names(&folder), ["0a", "0b"]);
+        assert!(folder.has("0a") && !folder.has("0c"));
+        for other in ["", ".", "../store-content-nodes/0a", "0a/", &"0".repeat(65)] {
+            assert!(!folder.has(other), "{other}");
+        }
         fs::remove_dir_all(dir).unwrap();
     }
 }

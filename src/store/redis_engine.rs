@@ -11,12 +11,17 @@
 //!  {cpm}:owners         hash: each open token and its node; empty: it is being taken over
 //!  {cpm}:lease:TOKEN    exists as long as the lease
 //!  {cpm}:of:TOKEN       sorted set: the messages of a token, by the time of their acceptance
-//!  {cpm}:msg:ID         hash: version, expires, record, ended
+//!  {cpm}:msg:ID         hash: version, expires, record, ended; of a large one also content,
+//!                       bytes, node
+//!  {cpm}:back:NODE      sorted set: large messages whose content only this node has
 //!  {cpm}:taken:NODE     sorted set: identities of requests, by the time until which they are known
 //!  {cpm}:s:NAME         who gets disposition notifications about a message
 //!  {cpm}:arrived        stream: recipients that have arrived at some node
 //!  {cpm}:key            shows whether all nodes derive their names from the same key
 //! ```
+//!
+//! The content of a large message is a file. A node that takes over a message and does not see its
+//! file leaves the message to the node that has accepted it, which takes it back at its next lease.
 //!
 //! All keys have the same hash tag, so that they are in one slot of a cluster.
 
@@ -30,10 +35,11 @@ use redis::{
 };
 
 use super::clock::unix_s;
+use super::content::ContentFolder;
 use super::engine::{Batch, Engine, Failure, News, Refusal};
 use super::error::StoreError;
 use super::record::{Kept, SenderName};
-use super::redis_values::{Reports, arrivals, kept, name_of_last};
+use super::redis_values::{MESSAGE_FIELDS, Reports, arrivals, kept, name_of_last};
 use super::server::{ServerAddress, is_refused};
 
 const PREFIX: &str = "{cpm}:";
@@ -45,6 +51,13 @@ const TAKEN_TOGETHER: usize = 1_000;
 /// Arrivals in one report, and reports that are read in one call.
 const ARRIVALS_TOGETHER: usize = 4_096;
 const HEARD_TOGETHER: usize = 100;
+
+/// How many recipients that have arrived are told to others at a time, and heard of from them. Who
+/// is beyond that is tried when the schedule says.
+const MAX_ARRIVED: usize = 65_536;
+
+/// How long after it has expired a large message waits for the node that has its content.
+const ABANDONED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How long replicas may take to have a message.
 const WAIT: Duration = Duration::from_secs(1);
@@ -62,16 +75,20 @@ const RENEWALS: u32 = 6;
 /// learns of those before from the schedule of attempts.
 const ARRIVALS_KEPT: usize = 1_000;
 
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("redis_engine/write.lua"),
     include_str!("redis_engine/register.lua"),
     include_str!("redis_engine/renew.lua"),
     include_str!("redis_engine/take_over.lua"),
+    include_str!("redis_engine/give_back.lua"),
+    include_str!("redis_engine/take_back.lua"),
 ];
 const WRITE: usize = 0;
 const REGISTER: usize = 1;
 const RENEW: usize = 2;
 const TAKE_OVER: usize = 3;
+const GIVE_BACK: usize = 4;
+const TAKE_BACK: usize = 5;
 
 /// What a node is among those that share a store.
 #[derive(Clone, Debug)]
@@ -82,6 +99,8 @@ pub struct NodeSettings {
     pub lease: Duration,
     /// How many replicas must have a message before it counts as kept.
     pub replicas: usize,
+    /// Where it has the content of large messages; `None`: they are not kept.
+    pub content: Option<ContentFolder>,
     /// What all nodes have in common that derive names from the same key.
     pub key_check: String,
 }
@@ -204,6 +223,59 @@ impl RedisEngine {
         call.arg(&self.node.name).arg(milliseconds(self.node.lease));
         let [token]: [u64; 1] = self.ask(pipe().add_command(call))?;
         self.token = Some(token);
+        self.take_back()
+    }
+
+    /// Takes back the large messages that others have left to this node.
+    fn take_back(&mut self) -> Result<(), Failure> {
+        loop {
+            let mut call = self.script(TAKE_BACK)?;
+            call.arg(self.token()?).arg(&self.node.name);
+            call.arg(TAKEN_TOGETHER);
+            let [ids]: [Vec<u64>; 1] = self.ask(pipe().add_command(call))?;
+            self.add_left_over(&ids);
+            if ids.len() < TAKEN_TOGETHER {
+                return Ok(());
+            }
+        }
+    }
+
+    fn add_left_over(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.own.entry(*id).or_insert(0);
+        }
+        self.left_over.extend(ids);
+    }
+
+    /// Leaves large messages whose content this node does not see to those that have accepted
+    /// them. Those of its own it has to answer for.
+    fn give_back(&mut self, found: &mut [Option<Kept>]) -> Result<(), Failure> {
+        let is_visible = |name: &str| {
+            let folder = self.node.content.as_ref();
+            folder.is_some_and(|folder| folder.has(name))
+        };
+        let is_missing = |kept: &&Kept| {
+            let content = kept.content.as_ref();
+            content.is_some_and(|(name, _)| !is_visible(name))
+        };
+        let missing: Vec<u64> = found
+            .iter()
+            .flatten()
+            .filter(is_missing)
+            .map(|kept| kept.id)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut call = self.script(GIVE_BACK)?;
+        call.arg(self.token()?).arg(&self.node.name);
+        call.arg(ABANDONED.as_secs()).arg(&missing);
+        let [given]: [Vec<u64>; 1] = self.ask(pipe().add_command(call))?;
+        for kept in found {
+            if kept.as_ref().is_some_and(|kept| given.contains(&kept.id)) {
+                *kept = None;
+            }
+        }
         Ok(())
     }
 
@@ -224,10 +296,7 @@ impl RedisEngine {
             call.arg(self.token()?).arg(&self.node.name);
             call.arg(old).arg(TAKEN_TOGETHER).arg(u8::from(at_once));
             let [ids]: [Vec<u64>; 1] = self.ask(pipe().add_command(call))?;
-            for id in &ids {
-                self.own.entry(*id).or_insert(0);
-            }
-            self.left_over.extend(&ids);
+            self.add_left_over(&ids);
             if ids.len() < TAKEN_TOGETHER {
                 return Ok(());
             }
@@ -316,7 +385,8 @@ impl RedisEngine {
     /// Others have reported arrivals.
     fn hear(&mut self, reports: Value, own_token: u64) {
         let Reports { last, hashes } = arrivals(reports, own_token);
-        self.arrived_elsewhere.extend(hashes);
+        let room = MAX_ARRIVED - self.arrived_elsewhere.len();
+        self.arrived_elsewhere.extend(hashes.iter().take(room));
         if last.is_some() {
             self.heard = last;
         }
@@ -371,6 +441,10 @@ impl Engine for RedisEngine {
         for kept in &batch.kept {
             call.arg(kept.id).arg(kept.version).arg(kept.expires_s);
             call.arg(&kept.record[..]).arg(&kept.identity[..]);
+            match &kept.content {
+                Some((name, bytes)) => call.arg(name).arg(*bytes),
+                None => call.arg("").arg(0),
+            };
         }
         call.arg(batch.senders.len());
         for sender in &batch.senders {
@@ -408,7 +482,7 @@ impl Engine for RedisEngine {
             exchange.add_command(self.renewal()?);
             for id in some {
                 exchange.cmd("HMGET").arg(key(&format!("msg:{id}")));
-                exchange.arg(&["version", "expires", "record", "ended"]);
+                exchange.arg(&MESSAGE_FIELDS);
             }
             let mut answers: Vec<Value> = self.ask(&exchange)?;
             let found = answers.split_off(1);
@@ -426,7 +500,8 @@ impl Engine for RedisEngine {
         let (mut all, mut sum) = (Vec::new(), 0);
         while sum < bytes && !self.left_over.is_empty() {
             let ids: Vec<u64> = self.left_over.iter().take(TOGETHER).copied().collect();
-            let found = self.read(&ids)?;
+            let mut found = self.read(&ids)?;
+            self.give_back(&mut found)?;
             self.left_over.drain(..ids.len());
             for (id, found) in ids.iter().zip(found) {
                 match found {
@@ -485,7 +560,8 @@ impl Engine for RedisEngine {
     }
 
     fn tell_arrived(&mut self, hashes: &[u32]) {
-        self.arrived.extend_from_slice(hashes);
+        let room = MAX_ARRIVED - self.arrived.len();
+        self.arrived.extend(hashes.iter().take(room));
     }
 
     fn find_senders(&mut self, names: &[SenderName]) -> Result<Vec<Option<String>>, Failure> {

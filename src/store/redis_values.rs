@@ -4,16 +4,22 @@
 use bytes::Bytes;
 use redis::{Value, from_redis_value};
 
+use super::content::is_name;
 use super::record::Kept;
 
 /// The version of a message that cannot be read: of no form of record.
 pub const UNREADABLE: u32 = 0;
 
-/// A message, from its fields version, expires, record and ended. `None`: there is none. If a field
+/// What is read of a message.
+pub(super) const MESSAGE_FIELDS: [&str; 6] =
+    ["version", "expires", "record", "ended", "content", "bytes"];
+
+/// A message, from its [fields](MESSAGE_FIELDS). `None`: there is none. If a field
 /// is not what it should be, its version is [`UNREADABLE`], and it is kept for the operator.
 pub fn kept(id: u64, fields: Value) -> Option<Kept> {
-    type Fields = (Value, Value, Value, Value);
-    let (version, expires_s, record, ended): Fields = from_redis_value(fields).ok()?;
+    type Fields = (Value, Value, Value, Value, Value, Value);
+    let (version, expires_s, record, ended, content, bytes): Fields =
+        from_redis_value(fields).ok()?;
     if [&version, &expires_s, &record].contains(&&Value::Nil) {
         return None;
     }
@@ -21,9 +27,10 @@ pub fn kept(id: u64, fields: Value) -> Option<Kept> {
     let expires_s = from_redis_value(expires_s).ok();
     let record = from_redis_value::<Vec<u8>>(record).ok();
     let ended = from_redis_value::<Option<Vec<u8>>>(ended).ok();
-    let readable = version.zip(expires_s).zip(record).zip(ended);
-    let (((version, expires_s), record), ended) =
-        readable.unwrap_or_else(|| (((UNREADABLE, 0), Vec::new()), None));
+    let content = content_of(content, bytes);
+    let readable = version.zip(expires_s).zip(record).zip(ended).zip(content);
+    let ((((version, expires_s), record), ended), content) =
+        readable.unwrap_or_else(|| ((((UNREADABLE, 0), Vec::new()), None), None));
     Some(Kept {
         id,
         version,
@@ -31,8 +38,19 @@ pub fn kept(id: u64, fields: Value) -> Option<Kept> {
         record: record.into(),
         identity: Bytes::new(),
         ended: ended.unwrap_or_default().into(),
-        content: None,
+        content,
     })
+}
+
+/// The file with a message's content, and its size. `None`: that cannot be read.
+fn content_of(name: Value, bytes: Value) -> Option<Option<(String, u64)>> {
+    if name == Value::Nil {
+        return Some(None);
+    }
+    let name = from_redis_value(name)
+        .ok()
+        .filter(|name: &String| is_name(name))?;
+    Some(Some((name, from_redis_value(bytes).ok()?)))
 }
 
 /// Reports of arrivals.
@@ -82,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_message_that_cannot_be_read_is_there_all_the_same() {
-        let of = |fields: [Value; 4]| kept(7, Value::Array(fields.to_vec()));
+        let with = |fields: [Value; 4], content: [Value; 2]| {
+            kept(7, Value::Array([&fields[..], &content[..]].concat()))
+        };
+        let of = |fields: [Value; 4]| with(fields, [Value::Nil, Value::Nil]);
         let whole = of([text("1"), text("9"), text("what"), Value::Nil]).unwrap();
         assert_eq!((whole.id, whole.version, whole.expires_s), (7, 1, 9));
         assert_eq!(
@@ -97,6 +118,17 @@ mod tests {
             assert_eq!(of(fields).map(|kept| kept.version), Some(UNREADABLE));
         }
         assert_eq!(of([Value::Nil, Value::Nil, Value::Nil, text("who")]), None);
+        let fields = || [text("1"), text("9"), text("what"), Value::Nil];
+        let large = with(fields(), [text("0f"), text("5")]).unwrap();
+        assert_eq!(large.content, Some(("0f".to_owned(), 5)));
+        for content in [
+            [text("../0f"), text("5")],
+            [text("0f"), text("-5")],
+            [text("0f"), Value::Nil],
+        ] {
+            let found = with(fields(), content).unwrap();
+            assert_eq!((found.version, found.content), (UNREADABLE, None));
+        }
     }
 
     #[test]

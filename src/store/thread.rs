@@ -63,6 +63,16 @@ pub enum Location {
     Server(Box<ServerAddress>, NodeSettings),
 }
 
+impl Location {
+    /// Where the content of large messages is. `None`: they are not kept.
+    pub fn content(&self) -> Option<ContentFolder> {
+        match self {
+            Location::Folder(dir) => Some(ContentFolder::of_store(dir)),
+            Location::Server(_, node) => node.content.clone(),
+        }
+    }
+}
+
 /// Who gets disposition notifications about a message, as other nodes know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundSender {
@@ -153,10 +163,10 @@ impl Store {
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
         let place = location.clone();
-        let (mut folder, mut contents) = (None, Vec::new());
+        let folder = location.content();
+        let mut contents = Vec::new();
         let (engine, next_id): (Box<dyn Engine>, u64) = match location {
             Location::Folder(dir) => {
-                folder = Some(ContentFolder::of_store(&dir));
                 let engine = FileEngine::new(dir)?;
                 contents = engine.contents()?;
                 let next_id = engine.first_id();
@@ -475,6 +485,9 @@ impl Writer {
             for id in &lost {
                 self.ended.remove(id);
                 self.done.remove(id);
+                if let Some((_, bytes)) = self.contents.remove(id) {
+                    self.space.give_back(bytes);
+                }
             }
             self.say(Report::Lost(lost));
         }
@@ -545,6 +558,20 @@ impl Writer {
             let until = now + Duration::from_secs(self.taken_s);
             self.taken.extend(ids.iter().map(|id| (until, *id)));
             self.say(Report::Kept(ids));
+        }
+    }
+
+    /// Content that another process has stored is removed by this one.
+    fn take_over_contents(&mut self, messages: &[Kept]) {
+        for message in messages {
+            let Some((name, bytes)) = &message.content else {
+                continue;
+            };
+            let own = (name.clone(), *bytes);
+            // That of a folder was known at the start.
+            if self.contents.insert(message.id, own).is_none() {
+                self.space.take_over(*bytes);
+            }
         }
     }
 
@@ -647,10 +674,14 @@ impl Writer {
             return self.say(Report::NotNow(None));
         }
         let found = self.engine.left_over(READ_BYTES);
-        self.say(match found {
-            Ok(messages) => Report::LeftOver(messages),
+        let report = match found {
+            Ok(messages) => {
+                self.take_over_contents(&messages);
+                Report::LeftOver(messages)
+            }
             Err(failure) => Report::NotNow(Some(failure.why)),
-        });
+        };
+        self.say(report);
     }
 
     fn say(&self, report: Report) {

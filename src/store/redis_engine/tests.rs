@@ -11,13 +11,18 @@ fn settings(name: &str, lease: Duration) -> NodeSettings {
         name: name.to_owned(),
         lease,
         replicas: 0,
+        content: None,
         key_check: "same".to_owned(),
     }
 }
 
 fn engine(url: &str, name: &str, lease: Duration) -> RedisEngine {
+    open(url, settings(name, lease))
+}
+
+fn open(url: &str, settings: NodeSettings) -> RedisEngine {
     let server = ServerAddress::parse(url).unwrap();
-    let mut engine = RedisEngine::new(server, settings(name, lease));
+    let mut engine = RedisEngine::new(server, settings);
     engine.open().unwrap();
     engine
 }
@@ -326,4 +331,91 @@ fn the_operator_learns_what_waiting_cannot_mend() {
         assert!(!error.contains("wrong@"), "{error}");
     }
     assert!(started(&format!("redis://:secret@127.0.0.1:{port}/0"), &node).is_ok());
+}
+
+/// A message with this content.
+fn keep_large(engine: &mut RedisEngine, id: u64, name: &str) {
+    let kept = Kept {
+        content: Some((name.to_owned(), 5)),
+        ..message(id)
+    };
+    engine
+        .write(&Batch {
+            kept: vec![&kept],
+            ..Batch::default()
+        })
+        .unwrap();
+}
+
+fn numbers(engine: &mut RedisEngine) -> Vec<u64> {
+    left_over(engine).into_iter().map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_large_message_goes_to_whoever_sees_its_content_or_back_to_its_node() {
+    let bench = Bench::new("redis_large_goes_back");
+    let redis = bench.redis();
+    let folder = |name: &str| {
+        let dir = bench.folder().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    };
+    let (shared, elsewhere) = (folder("shared"), folder("elsewhere"));
+    std::fs::write(shared.join("0a"), b"Hello").unwrap();
+    let node = |name, dir: &std::path::Path, lease| {
+        let content = Some(ContentFolder::of_nodes(dir));
+        let settings = settings(name, lease);
+        open(
+            &redis.url(),
+            NodeSettings {
+                content,
+                ..settings
+            },
+        )
+    };
+    let short = Duration::from_millis(1);
+    let mut first = node("one", &shared, short);
+    keep(&mut first, &[1]).unwrap();
+    keep_large(&mut first, 2, "0a");
+    keep_large(&mut first, 3, "0b");
+    // Of the pager message and the large ones, this node can only deliver the first.
+    let mut second = node("two", &elsewhere, LEASE);
+    look(&mut second);
+    assert_eq!(numbers(&mut second), [1]);
+    assert_eq!(second.read(&[2, 3]).unwrap(), [None, None]);
+    assert_eq!(redis.ask(&["ZCARD", "{cpm}:back:one"]), ["2"]);
+    let expires = message(2).expires_s + ABANDONED.as_secs();
+    let until = redis.ask(&["EXPIRETIME", "{cpm}:msg:2"]);
+    assert_eq!(until, [expires.to_string()]);
+    // Its node has both back, also the one whose content it has lost, and hands on the other.
+    assert!(first.tend().is_err());
+    first.open().unwrap();
+    assert_eq!(numbers(&mut first), [2, 3]);
+    assert_eq!(redis.ask(&["TTL", "{cpm}:msg:2"]), ["-1"]);
+    let mut third = node("three", &shared, LEASE);
+    look(&mut third);
+    let found = third.left_over(1000).unwrap();
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|kept| (kept.id, kept.content))
+        .collect();
+    assert_eq!(found, [(2, Some(("0a".to_owned(), 5)))]);
+    assert_eq!(redis.ask(&["ZCARD", "{cpm}:back:one"]), ["1"]);
+}
+
+#[test]
+fn whoever_is_beyond_the_limit_of_arrivals_waits_for_the_schedule() {
+    let bench = Bench::new("redis_many_arrivals");
+    let redis = bench.redis();
+    let mut first = engine(&redis.url(), "one", LEASE);
+    let mut second = engine(&redis.url(), "two", LEASE);
+    let all: Vec<u32> = (0..MAX_ARRIVED as u32 + 7).collect();
+    first.tell_arrived(&all);
+    first.tell_arrived(&all);
+    assert_eq!(first.arrived.len(), MAX_ARRIVED);
+    first.tend().unwrap();
+    second.arrived_elsewhere = vec![0; 9];
+    second.tend().unwrap();
+    assert_eq!(second.news().arrived.len(), MAX_ARRIVED);
+    assert!(second.news().arrived.is_empty());
 }

@@ -35,7 +35,12 @@ local accepted, known_until, known_s = nextarg(), nextarg(), nextarg()
 for _ = 1, tonumber(nextarg()) do
     local id, version, expires = nextarg(), nextarg(), nextarg()
     local record, identity = nextarg(), nextarg()
-    redis.call('HSET', prefix .. 'msg:' .. id, 'version', version, 'expires', expires, 'record', record)
+    local content, bytes = nextarg(), nextarg()
+    local name = prefix .. 'msg:' .. id
+    redis.call('HSET', name, 'version', version, 'expires', expires, 'record', record)
+    if content ~= '' then
+        redis.call('HSET', name, 'content', content, 'bytes', bytes, 'node', node)
+    end
     redis.call('ZADD', own, accepted, id)
     if identity ~= '' then
         redis.call('ZADD', taken, known_until, identity)
