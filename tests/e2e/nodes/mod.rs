@@ -2,6 +2,7 @@
 //! knows, all know.
 
 mod bad_luck;
+mod large;
 mod sharing;
 mod take_over;
 
