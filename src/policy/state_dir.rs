@@ -93,9 +93,9 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
 }
 
 impl Settings {
-    /// Makes the directory of the store, or of the content in it, where there is to be one, and sees
-    /// that it is fit for use, once, when the service starts. Gives back the file system's name if
-    /// it lies in memory, which does not outlive the machine.
+    /// Makes the directory of the store, or of the content in it, where there is to be one, and
+    /// sees that it is fit for use, once, when the service starts. Gives back the file system's
+    /// name if it lies in memory, which does not outlive the machine.
     pub fn prepare_store_dir(
         &self,
         runs_as: Option<RunsAs>,
