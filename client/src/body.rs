@@ -92,3 +92,46 @@ fn entity_of(request: &Message) -> Option<Entity> {
     };
     Entity::parse(fields, request.body()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(content_type: &str, body: &str) -> Message {
+        let text = format!(
+            "MESSAGE sip:bill@example.com SIP/2.0\r\nContent-Type: {content_type}\r\n\r\n{body}"
+        );
+        Message::parse(text.into_bytes().into()).unwrap()
+    }
+
+    const LIST: &str = "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\" \
+        xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\"><list>\
+        <entry uri=\"sip:bill@example.com\" cp:copyControl=\"to\"/>\
+        <entry uri=\"sip:joe@example.com\" cp:copyControl=\"cc\"/>\
+        <entry uri=\"sip:ted@example.com\"/></list></resource-lists>";
+
+    #[test]
+    fn a_history_names_who_else_has_got_it_and_in_which_role() {
+        let text = "--b\r\nContent-Type: text/plain\r\n\r\nHi\r\n";
+        let list = format!("--b\r\nContent-Type: application/resource-lists+xml\r\n\r\n{LIST}\r\n");
+        let of = |body: &str| history_of(&message("multipart/mixed;boundary=b", body));
+        let names = ["bill", "joe", "ted"].map(|name| format!("sip:{name}@example.com"));
+        let roles = ["to", "cc", "to"].map(str::to_owned);
+        let expected: Vec<_> = names.into_iter().zip(roles).collect();
+        assert_eq!(of(&format!("{text}{list}--b--\r\n")), expected);
+        assert_eq!(of(&format!("{text}--b--\r\n")), []);
+    }
+
+    #[test]
+    fn only_another_encoding_than_identity_is_one() {
+        for (value, expected) in [
+            ("", false),
+            ("identity", false),
+            ("Identity , IDENTITY", false),
+            ("gzip", true),
+            ("identity,gzip", true),
+        ] {
+            assert_eq!(is_encoding(value.as_bytes()), expected, "{value}");
+        }
+    }
+}

@@ -184,6 +184,13 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_not_one_recipient_is_a_group() {
+        let address = || "sip:somebody@example.com".to_owned();
+        assert!(Destination::One(address()).is_one());
+        assert!(!Destination::Group(address()).is_one());
+    }
+
+    #[test]
     fn a_reply_goes_where_8b_and_8c_say() {
         let pai = (
             "P-Asserted-Identity",
