@@ -78,8 +78,8 @@ test: deps lint ## all tests, with Kamailio, and with OpenSIPS if available (OPE
 	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
 
 .PHONY: test-e2e
-test-e2e: deps ## the end-to-end tests, with one proxy (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
-	@tools/test-e2e $(PROXY)
+test-e2e: deps ## the end-to-end tests, with one proxy (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC; EXPRESS=no: lane closed)
+	@$(if $(EXPRESS),CPM_EXPRESS=$(EXPRESS)) tools/test-e2e $(PROXY)
 
 # Minutes of chaos. SEED decides on its order.
 MINUTES ?= 10

@@ -1,8 +1,10 @@
 //! The express lane under Kamailio: what closes it, and what sees responses before tm.
 
-use cpm_testbed::Bench;
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 
-use crate::common::{HANDLE, cpm_proxy};
+use cpm_testbed::{Bench, Certificate, PATIENCE, ProxyConfig};
+
+use crate::common::{HANDLE, counter, cpm_proxy, expect_counter};
 use crate::pager::express::{Closing, by_the_lane, open, send};
 
 /// Empty tables as Kamailio's package has them, with their versions, which some releases check.
@@ -38,7 +40,9 @@ fn whatever_would_miss_copies_closes_the_lane() {
         Closing {
             name: "topoh",
             why: "a module changes or watches what is sent",
-            routes: "",
+            routes: "event_route[topoh:msg-outgoing] {
+                xlog(\"L_NOTICE\", \"seen to $sndto(port)\\n\");
+            }",
             config: |config| {
                 config.load("topoh").set("topoh", "mask_key", "secret").set(
                     "topoh",
@@ -46,7 +50,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
                     "192.0.2.7",
                 )
             },
-            sees: "",
+            sees: "seen to @BILL@",
         },
         Closing {
             name: "topos",
@@ -86,9 +90,35 @@ fn whatever_would_miss_copies_closes_the_lane() {
         Closing {
             name: "corex",
             why: "a module changes or watches what is sent",
-            routes: "event_route[network:msg] { return; }",
+            routes: "event_route[network:msg] {
+                if (!is_incoming()) xlog(\"L_NOTICE\", \"seen $(mb{s.substr,0,12})\\n\");
+            }",
             config: |config| config.load("corex").set_number("corex", "nio_intercept", 1),
-            sees: "",
+            sees: "seen MESSAGE sip:",
+        },
+        Closing {
+            name: "gzcompress",
+            why: "a module changes or watches what is sent",
+            routes: "event_route[cpm:recipient-request] {
+                append_hf(\"Content-Encoding: deflate\\r\\n\");
+            }",
+            config: |config| config.load("gzcompress"),
+            // How the body begins once zlib has compressed it: x, and a byte that is not UTF-8.
+            sees: "\r\n\r\nx\u{fffd}",
+        },
+        Closing {
+            name: "crypto",
+            why: "a module changes or watches what is sent",
+            routes: "event_route[crypto:netio] {
+                if (crypto_netio_out()) xlog(\"L_NOTICE\", \"seen to $sndto(port)\\n\");
+            }",
+            config: |config| {
+                config
+                    .load("crypto")
+                    .set_number("crypto", "register_evcb", 1)
+                    .set("crypto", "netio_key", "secret")
+            },
+            sees: "seen to @BILL@",
         },
         Closing {
             name: "dialog",
@@ -159,6 +189,111 @@ fn what_is_turned_on_later_closes_the_lane_too() {
         assert_eq!(send_one(), by_lane, "{name} is off again");
     }
     proxy.stop();
+}
+
+/// TLS has to be enabled before its module is loaded.
+const FRAME_WITH_TLS: &str = r#"#!KAMAILIO
+debug=2
+log_stderror=yes
+children=1
+tcp_children=1
+enable_tls=yes
+@LISTEN@
+loadmodule "kex.so"
+loadmodule "ctl.so"
+modparam("ctl", "binrpc", "unix:@CTL@")
+@MODULES@
+@MODPARAMS@
+@ROUTES@
+"#;
+
+/// TLS is tm's, also for one recipient among others.
+#[test]
+fn copies_over_tls_are_sent_by_tm() {
+    let bench = Bench::new("copies_over_tls");
+    let (certificate, key) = Certificate::new(&["127.0.0.1"]).files(bench.folder());
+    // With the default versions OpenSSL 3 finds no signature algorithm for the certificate.
+    let with_tls = |config: ProxyConfig| {
+        config
+            .template(FRAME_WITH_TLS)
+            .load("tls")
+            .set("tls", "certificate", &certificate.display().to_string())
+            .set("tls", "private_key", &key.display().to_string())
+            .set("tls", "tls_method", "TLSv1.2")
+    };
+    let listens = |port: u16| format!("listen=tls:127.0.0.1:{port}\n");
+    let port = bench.port();
+    let answers = format!(
+        "{}request_route {{
+            xlog(\"L_NOTICE\", \"seen $rm $rU over $pr\\n\");
+            sl_send_reply(\"200\", \"OK\");
+        }}",
+        listens(port)
+    );
+    let secure = ProxyConfig::new(&answers)
+        .load("sl")
+        .load("pv")
+        .load("xlog");
+    let secure = bench.proxy(&with_tls(secure));
+    let routes = format!("{}{HANDLE}", listens(bench.port()));
+    let proxy = bench.proxy(&with_tls(open(cpm_proxy(&routes))));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let carol = format!("sip:carol@127.0.0.1:{port};transport=tls");
+    send(&anne, proxy.udp(), [bill.uri("bill"), carol]);
+    bill.expect_request("MESSAGE");
+    secure.expect_log("seen MESSAGE carol over tls");
+    assert_eq!(by_the_lane(&proxy, 2), 1, "Bill's");
+    assert_eq!(counter(&proxy, "express_by_tm"), 1, "Carol's");
+    proxy.stop();
+    secure.stop();
+}
+
+/// A link-local address says nothing without an interface, which only the proxy's socket names.
+#[test]
+fn copies_to_link_local_addresses_are_sent_by_tm() {
+    let bench = Bench::new("copies_to_link_local_addresses");
+    let config = open(cpm_proxy(HANDLE)).set_number("tm", "fr_timer", 500);
+    let proxy = bench.proxy(&config.over_ipv6());
+    let anne = bench.agent();
+    // The socket of ::1 leads to no link, and tm waits for an answer all the same.
+    send(&anne, proxy.udp(), ["sip:bill@[fe80::1]".to_owned()]);
+    expect_counter(&proxy, "failed", 1);
+    assert_eq!(counter(&proxy, "express"), 0);
+    assert_eq!(counter(&proxy, "express_by_tm"), 1);
+    proxy.stop();
+    let Some((address, interface)) = link_local() else {
+        println!("no interface of this machine has a link-local address");
+        return;
+    };
+    let bill = UdpSocket::bind(SocketAddrV6::new(address, 0, 0, interface));
+    let bill = bill.expect("a free port");
+    bill.set_read_timeout(Some(PATIENCE))
+        .expect("it is not zero");
+    let routes = format!(
+        "bind_ipv6_link_local=1\nlisten=udp:[{address}]:{}\n{HANDLE}",
+        bench.port()
+    );
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)));
+    let port = bill.local_addr().expect("it is bound").port();
+    send(&anne, proxy.udp(), [format!("sip:bill@[{address}]:{port}")]);
+    let mut copy = [0; 8];
+    bill.peek(&mut copy).expect("it comes");
+    assert_eq!(&copy, b"MESSAGE ");
+    assert_eq!(counter(&proxy, "express"), 0);
+    assert_eq!(counter(&proxy, "express_by_tm"), 1);
+    proxy.stop();
+}
+
+/// A link-local address of this machine, and the number of its interface.
+fn link_local() -> Option<(Ipv6Addr, u32)> {
+    const LINK: &str = "20";
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let interface = u32::from_str_radix(fields.next()?, 16).ok()?;
+        (fields.nth(1) == Some(LINK)).then_some((address.into(), interface))
+    })
 }
 
 /// Features that see responses before tm see those to copies too.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 /// The fate of the copy with one Call-ID.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Copy {
@@ -17,6 +19,9 @@ pub(super) struct Copy {
     /// How often its recipient has received it.
     pub(super) arrived: u32,
 }
+
+/// Bytes of unread datagrams that a recipient has room for: Kamailio's `maxbuffer`.
+const RECEIVE_BUFFER_BYTES: usize = 262_144;
 
 type Copies = Arc<Mutex<HashMap<String, Copy>>>;
 
@@ -33,6 +38,8 @@ impl BadNetwork {
     /// duplicated.
     pub(super) fn start(lost: u64, doubled: u64) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let room = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        room.expect("the socket is open");
         let timeout = Some(Duration::from_millis(50));
         socket.set_read_timeout(timeout).expect("it is not zero");
         let address = socket.local_addr().expect("it is bound");
