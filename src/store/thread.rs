@@ -47,9 +47,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// a slow server has time for messages too.
 const TENDING_SHARE: u32 = 4;
 
-/// How long the end of a process waits until everything is written. A proxy gives its processes a
-/// few seconds, and then kills them.
-const ENDING: Duration = Duration::from_secs(3);
+/// How long the end of a process waits until everything is written. What must not end earlier is
+/// derived from it: the process itself, and the patience of the next proxy.
+pub const ENDING: Duration = Duration::from_secs(3);
 
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
