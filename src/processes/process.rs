@@ -3,6 +3,11 @@
 use std::ffi::CStr;
 
 use crate::controlling::ControllingFunction;
+use crate::store;
+
+/// How long the process of the fan-outs may take to end with a store: what the store may wait, and
+/// the rest. After that the shim's alarm kills it, which the proxy would report as a fault.
+const STORE_STOP_S: u32 = store::ENDING.as_secs() as u32 + 1;
 
 /// The core's own processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ impl Plan {
             Process::FanOut => {
                 // It hears how each copy of a kept message ends, and writes that down at the end.
                 let (pending, stop_s) = match service.keeps_messages() {
-                    true => (64 * 1024, 2),
+                    true => (64 * 1024, STORE_STOP_S),
                     false => (8 * 1024, 0),
                 };
                 Plan {

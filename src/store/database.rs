@@ -8,7 +8,7 @@
 //!  clock     boot, started, first                       the wall clock that these times are of
 //! ```
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,23 @@ use super::error::{Cause, StoreError};
 use super::record::Kept;
 
 const FILE: &str = "messages.db";
+
+/// The write-ahead log, as SQLite names it.
+const LOG_FILE: &str = "messages.db-wal";
+
+/// After so many pages the log is transferred to the database, and begun again.
+const LOG_PAGES: i64 = 1_000;
+
+/// What stays of the log's file when it is begun again, in bytes. A larger one is transferred and
+/// cut even if nothing is written: it counts, and another reader of the database, such as an
+/// operator's shell, may have held up what happens by itself.
+const LOG_KEPT: u64 = 4 * 1024 * 1024;
+
+/// So many free pages stay in the database; more are given back to the disk.
+const FREE_KEPT: u64 = 256;
+
+/// How many pages are given back at a time: other transactions wait meanwhile.
+const FREED_AT_ONCE: u64 = 1_024;
 
 /// Version of the tables and of what is in them. Version 1 had no attempts among the outcomes, for
 /// which an earlier release would take them.
@@ -87,7 +104,12 @@ impl Database {
         if version > VERSION {
             return Err(Cause::Newer(version));
         }
+        // So that free pages can be given back. In a new database it goes before all else.
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+        connection
+            .pragma_update_and_check(None, "journal_size_limit", number(LOG_KEPT), |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "full")?;
         // Deleted content is overwritten where that costs no additional write.
         connection.pragma_update_and_check(None, "secure_delete", "fast", |_| Ok(()))?;
@@ -98,6 +120,10 @@ impl Database {
             transaction.commit()?;
         } else if version < VERSION {
             connection.pragma_update(None, "user_version", VERSION)?;
+        }
+        if version > 0 && pragma(&connection, "auto_vacuum")? == 0 {
+            // Of an earlier release. Without room for a copy its free pages stay in use.
+            let _ = connection.execute_batch("PRAGMA auto_vacuum = incremental; VACUUM");
         }
         connection.execute(CLOCK, [])?;
         connection.execute(CONTENT, [])?;
@@ -276,13 +302,50 @@ impl Database {
         Ok(())
     }
 
-    /// Bytes in use; free pages do not count, since they are used again.
+    /// Bytes that it takes on the disk: pages, also those that are free or only in the log yet, and
+    /// the log.
     pub(super) fn bytes(&self) -> rusqlite::Result<u64> {
-        let [pages, free] = ["page_count", "freelist_count"].map(|name| {
-            let mut query = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
-            query.query_row([], |row| row.get::<_, i64>(0))
-        });
-        Ok(pages?.saturating_sub(free?).unsigned_abs() * self.page_bytes)
+        Ok(self.count("page_count")? * self.page_bytes + self.log_bytes())
+    }
+
+    /// Bytes of pages that are free for new messages.
+    pub(super) fn free_bytes(&self) -> rusqlite::Result<u64> {
+        Ok(self.count("freelist_count")? * self.page_bytes)
+    }
+
+    fn count(&self, name: &str) -> rusqlite::Result<u64> {
+        let mut query = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
+        query.query_row([], |row| row.get(0).map(i64::unsigned_abs))
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let log = fs::metadata(self.dir.join(LOG_FILE));
+        log.map_or(0, |log| log.len())
+    }
+
+    /// Gives back to the disk what is not needed. True: there is more.
+    pub(super) fn tidy(&mut self) -> rusqlite::Result<bool> {
+        let surplus = self.count("freelist_count")?.saturating_sub(FREE_KEPT);
+        if surplus > 0 {
+            self.set_synced(false)?;
+            let pages = surplus.min(FREED_AT_ONCE);
+            let mut query = self
+                .connection
+                .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut rows = query.query([])?;
+            // One row for each page.
+            while rows.next()?.is_some() {}
+        }
+        if self.log_bytes() > LOG_KEPT {
+            // Whoever reads still is not waited for.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let cut = self
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.connection.busy_timeout(BUSY)?;
+            cut?;
+        }
+        Ok(surplus > FREED_AT_ONCE)
     }
 
     /// One message. `None`: its last recipient has ended.
@@ -341,7 +404,6 @@ fn number(number: u64) -> i64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

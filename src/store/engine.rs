@@ -58,8 +58,18 @@ pub(super) trait Engine: Send {
     /// about `bytes` of them. Empty: there are no more.
     fn left_over(&mut self, bytes: usize) -> Result<Vec<Kept>, Failure>;
 
-    /// Bytes in use, as far as it is known.
+    /// Bytes in use, as far as it is known: all that counts in the maximum size.
     fn bytes(&self) -> Option<u64>;
+
+    /// How many of them new messages take before they take others.
+    fn free_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Gives back what is not needed, a portion at a time. True: there is more.
+    fn tidy(&mut self) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Who gets disposition notifications about these messages, where nodes share that.
     fn find_senders(&mut self, names: &[SenderName]) -> Result<Vec<Option<String>>, Failure> {

@@ -90,6 +90,15 @@ impl Engine for FileEngine {
     fn bytes(&self) -> Option<u64> {
         self.database.as_ref()?.bytes().ok()
     }
+
+    fn free_bytes(&self) -> u64 {
+        let free = self.database.as_ref().map(Database::free_bytes);
+        free.and_then(Result::ok).unwrap_or(0)
+    }
+
+    fn tidy(&mut self) -> Result<bool, Failure> {
+        Ok(self.opened()?.tidy()?)
+    }
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -9,11 +9,13 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::{Cause, StoreError};
+use super::thread::ENDING;
 
 const FILE: &str = "lock";
 
-/// How long a starting proxy waits for processes of the previous one that are about to end.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a starting proxy waits for processes of the previous one that are about to end: longer
+/// than their store may take, and than the process around it.
+const PATIENCE: Duration = ENDING.saturating_add(Duration::from_secs(2));
 /// Interval between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 

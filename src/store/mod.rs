@@ -61,4 +61,4 @@ pub use looking::{CopyState, Sought};
 pub use record::{Kept, SenderName, SenderOf, Settled};
 pub use redis_engine::{NodeSettings, Survey, survey};
 pub use server::ServerAddress;
-pub use thread::{FoundSender, Location, Report, Store};
+pub use thread::{ENDING, FoundSender, Location, Report, Store};

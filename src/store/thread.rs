@@ -47,12 +47,16 @@ const RETRY: Duration = Duration::from_secs(1);
 /// a slow server has time for messages too.
 const TENDING_SHARE: u32 = 4;
 
-/// How long the end of a process waits until everything is written. A proxy gives its processes a
-/// few seconds, and then kills them.
-const ENDING: Duration = Duration::from_secs(3);
+/// How long the end of a process waits until everything is written. What must not end earlier is
+/// derived from it: the process itself, and the patience of the next proxy.
+pub const ENDING: Duration = Duration::from_secs(3);
 
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
+
+/// Interval between attempts to give back what the store does not need, and between portions of it.
+const TIDY: Duration = Duration::from_secs(1);
+const TIDY_ON: Duration = Duration::from_millis(100);
 
 /// Where the store is.
 #[derive(Clone, Debug)]
@@ -202,6 +206,8 @@ impl Store {
             taken: VecDeque::new(),
             retry: Instant::now(),
             clear_up: Instant::now() + CLEAR_UP,
+            tidy: Instant::now() + TIDY,
+            is_tidy: true,
         };
         let thread = threads::spawn("cpm-store", move || writer.run());
         let not_started = |error: io::Error| match &place {
@@ -342,6 +348,10 @@ struct Writer {
     taken: VecDeque<(Instant, u64)>,
     retry: Instant,
     clear_up: Instant,
+    /// When what is not needed is next given back.
+    tidy: Instant,
+    /// Whether none of it was left.
+    is_tidy: bool,
 }
 
 impl Writer {
@@ -370,6 +380,9 @@ impl Writer {
         if self.is_open && self.engine.tends().is_some() {
             wait = wait.min(self.tend.saturating_duration_since(Instant::now()));
         }
+        if self.is_open && !self.is_tidy {
+            wait = wait.min(self.tidy.saturating_duration_since(Instant::now()));
+        }
         let mut is_over = false;
         let mut gathered = Vec::new();
         let mut bytes = 0;
@@ -396,6 +409,7 @@ impl Writer {
         self.carry_out(gathered);
         if !is_over {
             self.tend();
+            self.tidy();
         }
         !is_over
     }
@@ -499,6 +513,28 @@ impl Writer {
         }
     }
 
+    /// Has the engine give back what it does not need.
+    fn tidy(&mut self) {
+        if !self.is_open || Instant::now() < self.tidy {
+            return;
+        }
+        match self.engine.tidy() {
+            Ok(is_more) => {
+                self.is_tidy = !is_more;
+                self.measure();
+            }
+            // Whatever is the matter, the next transaction finds out.
+            Err(_) => self.is_tidy = true,
+        }
+        self.tidy = Instant::now() + if self.is_tidy { TIDY } else { TIDY_ON };
+    }
+
+    fn measure(&self) {
+        if let Some(bytes) = self.engine.bytes() {
+            self.space.set_database(bytes);
+        }
+    }
+
     fn refuse(&mut self, kept: &mut Vec<Kept>) {
         let refused: Vec<u64> = kept.drain(..).map(|message| message.id).collect();
         if !refused.is_empty() {
@@ -541,9 +577,7 @@ impl Writer {
         }
         self.ended.clear();
         self.senders.clear();
-        if let Some(bytes) = self.engine.bytes() {
-            self.space.set_database(bytes);
-        }
+        self.measure();
         let contents = kept
             .into_iter()
             .filter_map(|kept| Some((kept.id, kept.content?)));
@@ -591,12 +625,20 @@ impl Writer {
     /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
         let mut left = self.space.left();
+        let mut free = if kept.is_empty() {
+            0
+        } else {
+            self.engine.free_bytes()
+        };
         let mut over = Vec::new();
         kept.retain(|message| {
             let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
-            let fits = size <= left;
+            // It is in the log first, and then in the database too.
+            let in_free = size.min(free);
+            let takes = size + (size - in_free);
+            let fits = takes <= left;
             match fits {
-                true => left -= size,
+                true => (left, free) = (left - takes, free - in_free),
                 false => over.push(message.id),
             }
             fits
@@ -826,34 +868,89 @@ mod tests {
         fs::remove_dir_all(dir).unwrap();
     }
 
+    fn large(id: u64) -> Kept {
+        Kept {
+            record: Bytes::from(vec![7; 1_000_000]),
+            ..message(id)
+        }
+    }
+
+    /// Fills the store with messages, and returns those that it has taken and one that it has not.
+    /// At no time the folder is larger than what messages may take.
+    fn fill(store: &mut Store, dir: &Path, max_bytes: u64) -> (Vec<u64>, u64) {
+        let mut kept = Vec::new();
+        loop {
+            let id = store.new_id();
+            store.keep(large(id));
+            match next(store) {
+                Report::Kept(ids) => kept.extend(ids),
+                Report::Refused(ids, Refusal::Full) => return (kept, ids[0]),
+                other => panic!("{other:?}"),
+            }
+            let files = fs::read_dir(dir).unwrap();
+            let sizes = files.map(|file| file.unwrap().metadata().unwrap());
+            let sum: u64 = sizes.filter(|data| data.is_file()).map(|d| d.len()).sum();
+            assert!(sum <= max_bytes / 100 * 90, "{sum}");
+            assert!(store.bytes() <= max_bytes / 100 * 90, "{}", store.bytes());
+        }
+    }
+
+    /// Tries to keep a message until there is room for it.
+    fn keep_at_last(store: &mut Store) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let id = store.new_id();
+            store.keep(large(id));
+            match next(store) {
+                Report::Kept(ids) => return assert_eq!(ids, [id]),
+                Report::Refused(_, Refusal::Full) => assert!(Instant::now() < deadline),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn a_store_that_is_full_takes_no_message_but_what_becomes_of_those_it_has() {
         let dir = scratch("store-full");
-        let mut store = start(&dir, MIB);
-        let large = |id| Kept {
-            record: Bytes::from(vec![7; 100_000]),
-            ..message(id)
-        };
-        let mut kept = Vec::new();
-        let refused = loop {
-            let id = store.new_id();
-            store.keep(large(id));
-            match next(&store) {
-                Report::Kept(ids) => kept.extend(ids),
-                Report::Refused(ids, Refusal::Full) => break ids,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert!((6..10).contains(&kept.len()), "{kept:?}");
-        assert!(store.bytes() <= MIB / 100 * 90, "{}", store.bytes());
+        let mut store = start(&dir, 16 * MIB);
+        let (kept, refused) = fill(&mut store, &dir, 16 * MIB);
+        assert!((6..12).contains(&kept.len()), "{kept:?}");
         store.done(kept);
-        store.read(refused[0]);
+        store.read(refused);
         assert!(matches!(next(&store), Report::Gone(_)));
-        let id = store.new_id();
-        store.keep(large(id));
-        expect_kept(&store, id);
+        keep_at_last(&mut store);
         drop(store);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn whoever_reads_the_database_makes_it_full_and_not_larger() {
+        let dir = scratch("store-reader");
+        let mut store = start(&dir, 16 * MIB);
+        let reader = rusqlite::Connection::open(dir.join("messages.db")).unwrap();
+        reader
+            .execute_batch("BEGIN; SELECT count(*) FROM message")
+            .unwrap();
+        // The log cannot be begun again meanwhile: each message is in it only.
+        let (kept, _) = fill(&mut store, &dir, 16 * MIB);
+        assert!((4..9).contains(&kept.len()), "{kept:?}");
+        drop(reader);
+        keep_at_last(&mut store);
+        store.done(kept);
+        // What was full gets empty on the disk too.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while store.bytes() > 8 * MIB {
+            assert!(Instant::now() < deadline, "{}", store.bytes());
+            keep_nothing(&store);
+        }
+        drop(store);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Waits until the thread has had a turn.
+    fn keep_nothing(store: &Store) {
+        store.read(0);
+        assert!(matches!(next(store), Report::Gone(0)));
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn pager_mode(language: &str, express: &str, cells: &mut Cells) {
     proxy.stop();
 }
 
-/// With a store, a recipient that cannot be reached waits; there are none in large message mode.
+/// With a store, a recipient that cannot be reached waits.
 fn deferred(language: &str, cells: &mut Cells) {
     let bench = Bench::new(&format!("records_deferred_{language}"));
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -281,6 +281,60 @@ fn deferred(language: &str, cells: &mut Cells) {
         ],
     );
     proxy.stop();
+}
+
+/// The same in large message mode.
+fn deferred_large(language: &str, cells: &mut Cells) {
+    let name = format!("records_deferred_large_{language}");
+    let scene = Scene::with(&name, |bench, config| {
+        drop(config);
+        let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+        let config = telling(bench, language).set("cpm", "msrp_listen", &listen);
+        deferring(storing(config, bench), "86400")
+    });
+    scene.callees.plan("bill", Plan::status(480));
+    let upload = scene
+        .upload(EXPLODER, &["bill", "carol"])
+        .with("P-Charging-Vector", "icid-value=charge-10");
+    scene.sends(&upload);
+    scene.gets("carol", &upload);
+    let bill = scene.callees.uri("bill");
+    let mut told = told(&scene.proxy, "recipient-deferred", &bill);
+    let session = told.get("session").cloned().unwrap_or_default();
+    let header = |name| upload.request.header(name).expect("it has one");
+    // Bill may have answered before the header of the message was there.
+    let id = told.remove("message_id");
+    assert!(id.is_none_or(|id| id == header("Contribution-ID")));
+    let size = SIZE.to_string();
+    check(
+        cells,
+        ("large", "recipient-deferred"),
+        told,
+        &[
+            ("kind", "exploder"),
+            ("mode", "large"),
+            ("originator", ANNE),
+            ("recipients", "2"),
+            ("recipient", &bill),
+            ("conversation_id", header("Conversation-ID")),
+            ("contribution_id", header("Contribution-ID")),
+            ("call_id", header("Call-ID")),
+            ("icid", "charge-10"),
+            ("session", &session),
+            ("bytes", &size),
+            ("code", "480"),
+            ("reason", "Temporarily Unavailable"),
+        ],
+    );
+    // It is the session that the message came in.
+    expect_log_lines(&scene.proxy, "record session-end|", 1);
+    let log = scene.proxy.log();
+    let end = log
+        .lines()
+        .find(|line| line.contains("record session-end|"));
+    let ended = format!("|session={session}|");
+    assert!(end.is_some_and(|line| line.contains(&ended)), "{end:?}");
+    scene.finish();
 }
 
 fn large_message_mode(language: &str, cells: &mut Cells) {
@@ -433,6 +487,7 @@ fn each_variable_has_its_value_in_each_event() {
             pager_mode(language, express, &mut cells);
         }
         deferred(language, &mut cells);
+        deferred_large(language, &mut cells);
         large_message_mode(language, &mut cells);
     }
     compare_with_manual(

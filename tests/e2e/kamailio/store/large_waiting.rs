@@ -130,6 +130,62 @@ fn who_never_comes_has_failed_and_the_sender_is_told() {
     scene.finish(proxy);
 }
 
+/// By its own time, and by the operator's where it has none or a later one.
+#[test]
+fn who_does_not_come_back_in_time_has_failed_and_the_sender_is_told() {
+    const SHORT_S: &str = "2";
+    for (lifetime, ttl_s) in [
+        (Some(("Message-Expires", SHORT_S)), NEVER_S),
+        (Some(("Expires", SHORT_S)), NEVER_S),
+        (Some(("Message-Expires", NEVER_S)), SHORT_S),
+        (None, SHORT_S),
+    ] {
+        let name = lifetime.map_or("none", |(name, _)| name);
+        let scene = Scene::defers(&format!("not_back_in_time_{name}_{ttl_s}"), REGISTERS)
+            .set("deferred_large", "yes")
+            .set("deferred_ttl", ttl_s)
+            .set("failure_imdn", "yes");
+        scene.callees.plan("bill", Plan::status(480));
+        let proxy = scene.starts();
+        let sender = scene.anne.uri("anne");
+        let message = large_message(&sender, EXPLODER).recipients([to(&scene.callees.uri("bill"))]);
+        let session = scene.sender.session();
+        let mut request = message.request(&scene.anne, &session, 20_000);
+        if let Some((name, seconds)) = lifetime {
+            request = request.with(name, seconds);
+        }
+        let content = String::from_utf8(message.content(20_000)).expect("it is text");
+        let content = content.replace("positive-delivery", "negative-delivery");
+        let mut call = scene.anne.invites(&request, proxy.udp());
+        session.sends_to(call.sdp().path());
+        call.ack();
+        session.connect_and_bind();
+        session.deliver(content.as_bytes(), 8_000);
+        call.bye(200);
+        expect_counter(&proxy, "expired", 1);
+        expect_counter(&proxy, "failed", 1);
+        expect_counter(&proxy, "waiting", 0);
+        let told = scene.anne.expect_request("MESSAGE");
+        let body = String::from_utf8_lossy(told.body()).into_owned();
+        let id = request.header("Contribution-ID").unwrap_or_default();
+        assert!(
+            body.contains(&format!("<message-id>{id}</message-id>")),
+            "{body}"
+        );
+        assert!(body.contains("<failed/>"), "{body}");
+        assert_eq!(
+            (counter(&proxy, "deferred"), counter(&proxy, "delivered")),
+            (1, 0)
+        );
+        // Who comes too late gets nothing.
+        scene.callees.plan("bill", Plan::accept());
+        scene.registers("bill", &proxy);
+        expect_messages(&scene.bench, 0);
+        assert_eq!(scene.callees.calls_of("bill"), 1, "{name}");
+        scene.finish(proxy);
+    }
+}
+
 /// Without `deferred_large` the sender keeps a message for people who are all away.
 #[test]
 fn where_all_are_away_the_sender_is_told_at_once() {
