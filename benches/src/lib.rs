@@ -6,7 +6,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `statistics.rs` | median and quartiles |
+//! | `statistics.rs` | median, quartiles and quantiles |
 //! | `report.rs`, `chart.rs` | tables, numbers, pictures |
 //! | `machine.rs` | the machine and versions of a measurement |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |

@@ -1,6 +1,26 @@
-//! Median and quartiles: robust against other load on the machine.
+//! Median, quartiles and quantiles: robust against other load on the machine.
 
 use std::fmt;
+
+/// The value below which `part` of the samples are; interpolated between two of them, 0 if there is
+/// none.
+pub fn quantile(samples: &[f64], part: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    if sorted.is_empty() {
+        return 0.0;
+    }
+    between(&sorted, part)
+}
+
+fn between(sorted: &[f64], part: f64) -> f64 {
+    let place = part * (sorted.len() - 1) as f64;
+    let (below, above) = (
+        sorted[place.floor() as usize],
+        sorted[place.ceil() as usize],
+    );
+    below + (above - below) * place.fract()
+}
 
 /// The middle half of some samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,18 +41,10 @@ impl Spread {
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let quantile = |part: f64| {
-            let place = part * (sorted.len() - 1) as f64;
-            let (below, above) = (
-                sorted[place.floor() as usize],
-                sorted[place.ceil() as usize],
-            );
-            below + (above - below) * place.fract()
-        };
         Self {
-            lower: quantile(0.25),
-            median: quantile(0.5),
-            upper: quantile(0.75),
+            lower: between(&sorted, 0.25),
+            median: between(&sorted, 0.5),
+            upper: between(&sorted, 0.75),
         }
     }
 

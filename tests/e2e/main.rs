@@ -13,6 +13,7 @@
 //! | `module` | parameters, scripts, log, commands, manual |
 //! | `kamailio`, `opensips` | features native to one proxy: the tests of the other are left out |
 
+mod accounting;
 mod both_modes;
 mod common;
 mod groups;

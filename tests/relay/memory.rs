@@ -44,30 +44,70 @@ fn hesitant() -> (Sender<()>, impl FnOnce(Peer) -> Received + Send + 'static) {
     })
 }
 
-/// A session whose content goes to two recipients, the first of which reads nothing yet.
-type Uneven = (
-    SessionId,
-    Sender<()>,
-    JoinHandle<Received>,
-    JoinHandle<Received>,
-    JoinHandle<()>,
-);
+/// A session whose sender writes all it has, in a thread of its own.
+struct Running {
+    session: SessionId,
+    /// Tells the first recipient to read.
+    go: Sender<()>,
+    /// The recipients: one that reads nothing yet, then those that read at once.
+    legs: Vec<JoinHandle<Received>>,
+    writer: JoinHandle<()>,
+}
 
-/// Begins one: the session, the signal for the first recipient to read, the two recipients, the
-/// sender.
-fn begin_uneven(bench: &mut Bench, name: &str, content: &[u8]) -> Uneven {
+/// Begins one with this many recipients.
+fn begin(bench: &mut Bench, name: &str, recipients: u32, content: &[u8]) -> Running {
+    let running = begin_open(bench, name, recipients, content);
+    bench.command(running.session, RelayCommand::NoMoreLegs);
+    running
+}
+
+/// Begins one to which more recipients may come.
+fn begin_open(bench: &mut Bench, name: &str, recipients: u32, content: &[u8]) -> Running {
     let session = bench.session();
     let (end, mut sender) = bench.sender(session, name);
     let (go, life) = hesitant();
-    let slow = bench.leg(session, 0, life);
-    let fast = bench.leg(session, 1, |mut peer| peer.receive());
-    bench.command(session, RelayCommand::NoMoreLegs);
+    let mut legs = vec![bench.leg(session, 0, life)];
+    for number in 1..recipients {
+        legs.push(bench.leg(session, number, |mut peer| peer.receive()));
+    }
     let content = content.to_vec();
     let writer = std::thread::spawn(move || {
         send(&mut sender, &end, &content, usize::MAX);
         expect_ok(&mut sender, 1);
     });
-    (session, go, slow, fast, writer)
+    Running {
+        session,
+        go,
+        legs,
+        writer,
+    }
+}
+
+impl Running {
+    /// Lets the first recipient read, and waits until all have all of the content.
+    fn finish(self, bench: &mut Bench, content: &[u8]) {
+        self.go.send(()).unwrap();
+        let count = self.legs.len();
+        assert_eq!(
+            bench.wait_for_legs(self.session, count),
+            vec![DeliveryState::Delivered; count]
+        );
+        for leg in self.legs {
+            assert!(leg.join().unwrap().content == content);
+        }
+        self.writer.join().unwrap();
+        bench.end_session(self.session, count as u32);
+    }
+}
+
+/// The relay takes no more than this, however long one waits.
+fn expect_memory_below(bench: &mut Bench, bytes: usize) {
+    let by = std::time::Instant::now() + Duration::from_millis(300);
+    while std::time::Instant::now() < by {
+        let totals = bench.relay().totals();
+        assert!(totals.memory_bytes <= bytes, "{totals:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -77,37 +117,11 @@ fn without_spool_the_sender_is_held_back() {
         session_memory_bytes: 2 * MIB,
         ..RelayLimits::default()
     });
-    let session = bench.session();
-    let (end, mut sender) = bench.sender(session, "sender");
-    let (go, life) = hesitant();
-    let slow = bench.leg(session, 0, life);
-    let fast = bench.leg(session, 1, |mut peer| peer.receive());
-    bench.command(session, RelayCommand::NoMoreLegs);
     let whole = content(40 * MIB, 1);
-    let expected = whole.clone();
-    let writer = std::thread::spawn(move || {
-        send(&mut sender, &end, &whole, usize::MAX);
-        expect_ok(&mut sender, 1);
-        sender
-    });
+    let running = begin(&mut bench, "sender", 2, &whole);
     bench.until("memory is full", |totals| totals.memory_bytes > FULL);
-    // However long it waits, nothing more is accepted.
-    let by = std::time::Instant::now() + Duration::from_millis(300);
-    while std::time::Instant::now() < by {
-        let totals = bench.relay().totals();
-        assert!(totals.memory_bytes <= 3 * MIB, "{totals:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    go.send(()).unwrap();
-    assert_eq!(
-        bench.wait_for_legs(session, 2),
-        [DeliveryState::Delivered; 2]
-    );
-    for leg in [slow, fast] {
-        assert!(leg.join().unwrap().content == expected);
-    }
-    bench.end_session(session, 2);
-    drop(writer.join().unwrap());
+    expect_memory_below(&mut bench, 3 * MIB);
+    running.finish(&mut bench, &whole);
     bench.assert_empty();
 }
 
@@ -172,40 +186,17 @@ fn the_quota_of_the_spool_is_shared_and_comes_back() {
         ..RelayLimits::default()
     });
     let whole = content(40 * MIB, 3);
-    let mut running = Vec::new();
-    for round in 0..2 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let leg = bench.leg(session, 0, life);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        bench.command(session, RelayCommand::NoMoreLegs);
-        running.push((session, go, leg, writer));
-    }
+    let first = begin(&mut bench, "first", 1, &whole);
+    let second = begin(&mut bench, "second", 1, &whole);
     let full = |totals: &RelayTotals| totals.spool_bytes > 20 * MIB as u64;
     bench.until("the spool is full", full);
     // Both senders wait. The end of one session frees room for the other.
-    let (session, go, leg, writer) = running.remove(0);
-    go.send(()).unwrap();
-    bench.wait_for(session, MsrpEvent::MessageComplete);
-    bench.wait_for_legs(session, 1);
-    assert!(leg.join().unwrap().content == whole);
-    writer.join().unwrap();
+    first.finish(&mut bench, &whole);
     assert!(bench.relay().totals().spool_bytes <= 24 * MIB as u64);
-    bench.end_session(session, 1);
-    let (session, go, leg, writer) = running.remove(0);
     bench.until("more of the spool", |totals| {
         totals.sessions == 1 && totals.spool_bytes > 17 * MIB as u64
     });
-    go.send(()).unwrap();
-    bench.wait_for_legs(session, 1);
-    assert!(leg.join().unwrap().content == whole);
-    writer.join().unwrap();
-    bench.end_session(session, 1);
+    second.finish(&mut bench, &whole);
     bench.assert_empty();
 }
 
@@ -223,7 +214,7 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     let mut running = Vec::new();
     let whole = content(20 * MIB, 4);
     for round in 0..2 {
-        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
+        running.push(begin(&mut bench, &format!("sender{round}"), 2, &whole));
     }
     bench.until("both are held back", |totals| totals.held_back == 2);
     bench.wait_for_log("spool: cannot be written to: No such file or directory");
@@ -239,18 +230,9 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     // file once the folder is back.
     std::fs::create_dir(&folder.0).unwrap();
     bench.wait_for_log("spool: can be written to again");
-    for (session, go, slow, fast, writer) in running {
+    for running in running {
         bench.until("the spool is used", |totals| totals.spool_bytes > 0);
-        go.send(()).unwrap();
-        assert_eq!(
-            bench.wait_for_legs(session, 2),
-            [DeliveryState::Delivered; 2]
-        );
-        for leg in [slow, fast] {
-            assert!(leg.join().unwrap().content == whole);
-        }
-        writer.join().unwrap();
-        bench.end_session(session, 2);
+        running.finish(&mut bench, &whole);
     }
     assert_eq!(bench.relay().totals().held_back, 0);
     bench.assert_empty();
@@ -266,19 +248,14 @@ fn who_holds_the_sender_back_fails_in_time() {
         hold,
         ..RelayLimits::default()
     });
-    let session = bench.session();
-    let (end, mut sender) = bench.sender(session, "sender");
-    let (go, life) = hesitant();
-    let stuck = bench.leg(session, 0, life);
-    let fast = bench.leg(session, 1, |mut peer| peer.receive());
     let whole = content(20 * MIB, 7);
-    let expected = whole.clone();
     let begun = std::time::Instant::now();
-    let writer = std::thread::spawn(move || {
-        send(&mut sender, &end, &whole, usize::MAX);
-        expect_ok(&mut sender, 1);
-        sender
-    });
+    let Running {
+        session,
+        go,
+        mut legs,
+        writer,
+    } = begin_open(&mut bench, "sender", 2, &whole);
     bench.until("the sender is held back", |totals| totals.held_back == 1);
     assert!(bench.relay().progress(session).unwrap().is_held_back);
     bench.wait_for(session, MsrpEvent::NoMoreLegs);
@@ -289,7 +266,8 @@ fn who_holds_the_sender_back_fails_in_time() {
     assert!(begun.elapsed() < 4 * hold, "{:?}", begun.elapsed());
     let delivered = MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered);
     bench.wait_for(session, delivered);
-    assert!(fast.join().unwrap().content == expected);
+    let fast = legs.pop().unwrap();
+    assert!(fast.join().unwrap().content == whole);
     assert_eq!(bench.logged("there is no spool"), 1);
     // A leg that joins now is told at once.
     let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
@@ -298,7 +276,8 @@ fn who_holds_the_sender_back_fails_in_time() {
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(2), dropped));
     go.send(()).unwrap();
     bench.end_session(session, 3);
-    drop((writer.join().unwrap(), stuck.join()));
+    writer.join().unwrap();
+    let _ = legs.pop().unwrap().join();
     assert_eq!(bench.relay().totals().held_back, 0);
     bench.assert_empty();
 }
@@ -315,15 +294,17 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     let whole = content(16 * MIB, 8);
     let mut running = Vec::new();
     for round in 0..3 {
-        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
+        running.push(begin(&mut bench, &format!("sender{round}"), 2, &whole));
     }
     bench.until("they are held back", |totals| totals.held_back >= 2);
-    for (session, go, stuck, fast, writer) in running {
+    for running in running {
+        let session = running.session;
+        let [stuck, fast] = running.legs.try_into().unwrap();
         let delivered = MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered);
         bench.wait_for(session, delivered);
         assert!(fast.join().unwrap().content == whole);
-        writer.join().unwrap();
-        go.send(()).unwrap();
+        running.writer.join().unwrap();
+        running.go.send(()).unwrap();
         let _ = stuck.join();
         bench.end_session(session, 2);
     }
@@ -372,32 +353,13 @@ fn memory_of_all_sessions_together_is_bounded() {
     let whole = content(6 * MIB, 5);
     let mut running = Vec::new();
     for round in 0..6 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let leg = bench.leg(session, 0, life);
-        bench.command(session, RelayCommand::NoMoreLegs);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        running.push((session, go, leg, writer));
+        running.push(begin(&mut bench, &format!("sender{round}"), 1, &whole));
     }
     bench.until("memory is full", |totals| totals.memory_bytes >= 3 * MIB);
-    let by = std::time::Instant::now() + Duration::from_millis(300);
-    while std::time::Instant::now() < by {
-        let totals = bench.relay().totals();
-        assert!(totals.memory_bytes <= 4 * MIB, "{totals:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    expect_memory_below(&mut bench, 4 * MIB);
     // One after another, while earlier ones have ended and later ones keep what they have.
-    for (session, go, leg, writer) in running {
-        go.send(()).unwrap();
-        bench.wait_for_legs(session, 1);
-        assert!(leg.join().unwrap().content == whole);
-        writer.join().unwrap();
-        bench.end_session(session, 1);
+    for running in running {
+        running.finish(&mut bench, &whole);
     }
     bench.assert_empty();
 }

@@ -16,7 +16,7 @@ use super::sink::{Recipients, Sink};
 use super::{ACCEPTED, CPU, Running, SENDER, TEXT, request_to};
 use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
-use crate::statistics::Spread;
+use crate::statistics::{Spread, quantile};
 
 const LANE: &str = "cpm";
 const TM: &str = "cpm through tm";
@@ -243,13 +243,6 @@ fn held_bytes(name: &str, proxy: &Proxy) -> u64 {
     }
 }
 
-fn quantile(values: &[f64], part: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = (sorted.len() as f64 * part) as usize;
-    sorted.get(place).copied().unwrap_or_default()
-}
-
 fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
     let mut crowd = Table::new(&["", "recipients", ACCEPTED, CPU, "repeated"]);
     let mut others = Table::new(&[
@@ -277,7 +270,7 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
                 values.len().to_string(),
                 format!("{:.0}", quantile(&values, 0.5)),
                 format!("{:.0}", quantile(&values, 0.99)),
-                format!("{:.0}", quantile(&values, 1.0 - f64::EPSILON)),
+                format!("{:.0}", quantile(&values, 1.0)),
             ]);
         }
         let bytes = samples.of(LIST, name, BYTES);

@@ -19,7 +19,7 @@ use rustls::{ClientConfig, ClientConnection};
 use super::contestant::Cpm;
 use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
-use crate::statistics::Spread;
+use crate::statistics::{Spread, quantile};
 
 /// Peers that connect at once.
 const CROWDS: [usize; 3] = [0, 50, 200];
@@ -163,13 +163,6 @@ fn shake_hands(to: SocketAddr, crowd: usize) {
         peers = left;
         thread::sleep(Duration::from_micros(200));
     }
-}
-
-fn quantile(values: &[f64], part: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = (sorted.len() as f64 * part) as usize;
-    sorted.get(place).copied().unwrap_or_default()
 }
 
 fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {

@@ -7,20 +7,20 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Answer, Bench, PATIENCE, Plan, Product, Proxy, Request, cpm_message, to};
+use cpm_testbed::{Bench, PATIENCE, Product, Proxy, Request};
 
-use crate::common::{EXPLODER, exchange, expect_log_lines, sqlite, sqlite_rows};
-use crate::large::{SIZE, Scene};
+use crate::accounting::{BUSY, RECIPIENTS, Records, send};
+use crate::common::{expect_log_lines, sqlite_rows};
+use crate::large::Scene;
 use crate::sites::{ANNE, folder, quoted, shipped};
 
-/// Of a message to a hundred, those that answer 486.
-const BUSY: usize = 10;
-const RECIPIENTS: usize = 100;
-
-fn table() -> String {
-    let file = folder(Product::Kamailio).join("cpm-acc.sql");
-    fs::read_to_string(file).expect("it is part of the project")
-}
+const RECORDS: Records = Records {
+    product: Product::Kamailio,
+    call_id: "sender_callid",
+    leg_call_id: "callid",
+    code: "sip_code",
+    reason: "sip_reason",
+};
 
 /// `module`: `None` for the one of the configuration.
 fn proxy(bench: &Bench, module: Option<&str>, url: &str) -> Proxy {
@@ -32,69 +32,23 @@ fn proxy(bench: &Bench, module: Option<&str>, url: &str) -> Proxy {
     bench.proxy(&shipped("accounting.cfg", &definitions))
 }
 
-/// Sends a message to a hundred recipients.
-fn send(bench: &Bench, proxy: &Proxy) -> Request {
-    let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
-    carol.answers(Answer::code(486));
-    let uris = (0..RECIPIENTS).map(|n| {
-        let agent = if n < BUSY { &carol } else { &bill };
-        agent.uri(&format!("user{n}"))
-    });
-    let message = cpm_message(ANNE, EXPLODER).recipients(uris.map(|uri| to(&uri)));
-    let request = message
-        .request()
-        .with("P-Charging-Vector", "icid-value=charge-9");
-    exchange(&anne, &request, proxy, 202);
-    // The log has a line for each, whatever else there is.
-    expect_log_lines(proxy, "ACC: request accounted: timestamp=", RECIPIENTS);
-    let words = format!(
-        ";sender_callid={}",
-        request.header("Call-ID").unwrap_or_default()
-    );
-    expect_log_lines(proxy, &words, RECIPIENTS);
-    request
-}
-
-/// Waits for this many rows, and returns what they add up to.
+/// Sends a message to a hundred recipients; the log has a line for each, whatever else there is.
 #[track_caller]
-fn sums(rows: impl Fn(&str) -> Vec<String>, count: usize) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    while rows("SELECT count(*) FROM cpm_acc") != [count.to_string()] {
-        assert!(Instant::now() < deadline, "there are not {count} rows");
-        thread::sleep(Duration::from_millis(20));
-    }
-    let sums = rows(
-        "SELECT count(DISTINCT recipient), count(DISTINCT callid),
-            sum(CASE WHEN sip_code = '200' AND sip_reason = 'OK' THEN 1 ELSE 0 END),
-            sum(CASE WHEN sip_code = '486' THEN 1 ELSE 0 END),
-            min(recipients), max(recipients), CAST(sum(bytes) / max(bytes) AS INTEGER),
-            sum(CASE WHEN seconds >= 0 AND seconds < 300 THEN 1 ELSE 0 END),
-            count(DISTINCT sender_callid), max(sender_callid), max(contribution_id), max(icid),
-            max(mode), max(kind), max(originator), max(session)
-         FROM cpm_acc",
-    );
-    sums.concat()
-}
-
-/// What they are to add up to.
-fn expected(request: &Request) -> String {
-    let header = |name| request.header(name).expect("it has one");
-    format!(
-        "100|100|90|10|100|100|100|100|1|{}|{}|charge-9|pager|exploder|{ANNE}|",
-        header("Call-ID"),
-        header("Contribution-ID")
-    )
+fn send_and_expect_logged(bench: &Bench, proxy: &Proxy) -> Request {
+    let request = send(bench, proxy, "OK");
+    expect_log_lines(proxy, "ACC: request accounted: timestamp=", RECIPIENTS);
+    let call_id = request.header("Call-ID").unwrap_or_default();
+    expect_log_lines(proxy, &format!(";sender_callid={call_id}"), RECIPIENTS);
+    request
 }
 
 #[test]
 fn a_message_to_a_hundred_is_a_hundred_rows_that_add_up() {
     let bench = Bench::new("a_message_to_a_hundred_rows");
-    let file = bench.folder().join("cpm-acc.db");
-    sqlite(&file, &format!("PRAGMA journal_mode = WAL;\n{}", table()));
+    let file = RECORDS.database(&bench);
     let proxy = proxy(&bench, None, &format!("sqlite:///{}", file.display()));
-    let request = send(&bench, &proxy);
-    let rows = |query: &str| sqlite_rows(&file, query);
-    assert_eq!(sums(rows, RECIPIENTS), expected(&request));
+    let request = send_and_expect_logged(&bench, &proxy);
+    RECORDS.expect_hundred(|query| sqlite_rows(&file, query), &request, "OK");
     proxy.stop();
 }
 
@@ -102,13 +56,10 @@ fn a_message_to_a_hundred_is_a_hundred_rows_that_add_up() {
 fn so_it_is_in_postgresql() {
     let bench = Bench::new("a_hundred_rows_in_postgresql");
     let server = bench.postgres();
-    server.sql(&table());
+    server.sql(&RECORDS.table());
     let proxy = proxy(&bench, Some("db_postgres.so"), &server.url());
-    let request = send(&bench, &proxy);
-    assert_eq!(
-        sums(|query| server.rows(query), RECIPIENTS),
-        expected(&request)
-    );
+    let request = send_and_expect_logged(&bench, &proxy);
+    RECORDS.expect_hundred(|query| server.rows(query), &request, "OK");
     proxy.stop();
 }
 
@@ -122,7 +73,7 @@ fn so_it_is_in_files() {
         Some("db_flatstore.so"),
         &format!("flatstore:{}", files.display()),
     );
-    let request = send(&bench, &proxy);
+    let request = send_and_expect_logged(&bench, &proxy);
     let call_id = request.header("Call-ID").expect("it has one");
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -171,7 +122,7 @@ fn so_it_is_at_a_radius_server() {
         ("RADIUS_SCRIPT", quoted(&script.display().to_string())),
     ];
     let proxy = bench.proxy(&shipped("accounting.cfg", &definitions));
-    let request = send(&bench, &proxy);
+    let request = send_and_expect_logged(&bench, &proxy);
     let deadline = Instant::now() + PATIENCE;
     while server.records().len() < RECIPIENTS {
         assert!(Instant::now() < deadline, "{:?}", server.records().len());
@@ -227,30 +178,14 @@ fn lines_of(folder: &Path) -> Vec<String> {
 #[test]
 fn a_large_message_has_its_rows() {
     let scene = Scene::with("a_large_message_has_its_rows", |bench, _| {
-        let file = bench.folder().join("cpm-acc.db");
-        sqlite(&file, &format!("PRAGMA journal_mode = WAL;\n{}", table()));
+        let url = format!("sqlite:///{}", RECORDS.database(bench).display());
         let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
         shipped(
             "accounting.cfg",
-            &[
-                ("DB_URL", quoted(&format!("sqlite:///{}", file.display()))),
-                ("MSRP_LISTEN", quoted(&listen)),
-            ],
+            &[("DB_URL", quoted(&url)), ("MSRP_LISTEN", quoted(&listen))],
         )
     });
-    scene.callees.plan("carol", Plan::status(603));
-    let upload = scene.upload(EXPLODER, &["bill", "carol"]);
-    scene.sends(&upload);
-    scene.gets("bill", &upload);
-    let file = scene.bench.folder().join("cpm-acc.db");
-    let rows = |query: &str| sqlite_rows(&file, query);
+    RECORDS.expect_two_of_large(&scene);
     expect_log_lines(&scene.proxy, "ACC: request accounted: timestamp=", 2);
-    sums(rows, 2);
-    let rows = rows(
-        "SELECT mode, sip_code, sip_reason, bytes, recipient, session IS NOT NULL FROM cpm_acc
-         ORDER BY sip_code",
-    );
-    let row = |user, answer| format!("large|{answer}|{SIZE}|{}|1", scene.callees.uri(user));
-    assert_eq!(rows, [row("bill", "200|OK"), row("carol", "603|Decline")]);
     scene.finish();
 }

@@ -1,11 +1,10 @@
 //! An IMS application server behind an S-CSCF.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use cpm_testbed::{Answer, Bench, Request, cpm_message, large_message, to};
 
-use super::{ANNE, large_message_arrives, quoted, shipped, through_core};
+use super::{ANNE, large_application_server, large_message_arrives, quoted, shipped, through_core};
 use crate::common::{EXPLODER, exchange, expect_counter};
 
 #[test]
@@ -101,18 +100,7 @@ fn a_user_who_registers_later_gets_the_message_then() {
 fn an_application_server_takes_large_messages() {
     let bench = Bench::new("an_application_server_takes_large");
     let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
-    let msrp = format!("tcp:127.0.0.1:{}", bench.msrp_port());
-    let spool = bench.folder().join("spool");
-    fs::create_dir(&spool).expect("the folder of a test can be written to");
-    let proxy = bench.proxy(&shipped(
-        "ims-application-server.cfg",
-        &[
-            ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
-            ("SCSCF_ADDRESS", quoted("127.0.0.1")),
-            ("MSRP_LISTEN", quoted(&msrp)),
-            ("SPOOL", quoted(&spool.display().to_string())),
-        ],
-    ));
+    let proxy = bench.proxy(&large_application_server(&bench, &callees));
     let capture = bench.capture();
     let message = large_message(ANNE, EXPLODER)
         .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);

@@ -46,6 +46,25 @@ pub(crate) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig
     }
 }
 
+/// An application server that takes large messages, whose S-CSCF is the user agents' host.
+pub(crate) fn large_application_server(bench: &Bench, callees: &Callees) -> ProxyConfig {
+    let spool = bench.folder().join("spool");
+    fs::create_dir_all(&spool).expect("the folder of a test can be written to");
+    let definitions = [
+        ("SCSCF_URI", format!("{};lr", callees.uri("core"))),
+        ("SCSCF_ADDRESS", "127.0.0.1".to_owned()),
+        (
+            "MSRP_LISTEN",
+            format!("tcp:127.0.0.1:{}", bench.msrp_port()),
+        ),
+        ("SPOOL", spool.display().to_string()),
+    ];
+    shipped(
+        "ims-application-server.cfg",
+        &definitions.map(|(name, value)| (name, quoted(&value))),
+    )
+}
+
 /// The smallest configuration.
 pub(crate) fn smallest() -> ProxyConfig {
     shipped(&format!("{}.cfg", Product::under_test().name()), &[])

@@ -4,7 +4,10 @@ use std::fs;
 
 use cpm_testbed::{Answer, Bench, Product, Proxy, Reply, cpm_message, large_message, to};
 
-use super::{ANNE, database_script, folder, large_message_arrives, quoted, shipped, through_core};
+use super::{
+    ANNE, database_script, folder, large_application_server, large_message_arrives, quoted,
+    shipped, through_core,
+};
 use crate::common::{EXPLODER, counter, expect_counter, expect_log_lines, log_lines, sqlite};
 use crate::nodes::{LEASE_S, expect_messages, id_key};
 
@@ -56,23 +59,7 @@ fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
 fn large_messages_pass_the_front_of_two_nodes() {
     let bench = Bench::new("large_messages_pass_the_front");
     let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
-    let node = || {
-        bench.proxy(&shipped(
-            "ims-application-server.cfg",
-            &[
-                ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
-                ("SCSCF_ADDRESS", quoted("127.0.0.1")),
-                (
-                    "MSRP_LISTEN",
-                    quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port())),
-                ),
-                (
-                    "SPOOL",
-                    quoted(&bench.folder().join("spool").display().to_string()),
-                ),
-            ],
-        ))
-    };
+    let node = || bench.proxy(&large_application_server(&bench, &callees));
     let (first, second) = (node(), node());
     let front = front(&bench, [&first, &second]);
     let capture = bench.capture();
