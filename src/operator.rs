@@ -114,7 +114,8 @@ pub enum Unit {
 }
 
 impl Gauge {
-    /// The name in Prometheus's form, with its unit and without `cpm_`, and the unit of the values here.
+    /// The name in Prometheus's form, with its unit and without `cpm_`, and the unit of the values
+    /// here.
     pub const fn metric(self) -> (&'static str, Unit) {
         match self {
             Gauge::Memory => ("msrp_memory_bytes", Unit::Byte),

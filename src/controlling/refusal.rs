@@ -56,7 +56,8 @@ impl Reply {
 /// Why a request is refused.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    /// The place where it was decided, and how severe it is, for the log. In a box: results stay small.
+    /// The place where it was decided, and how severe it is, for the log. In a box: results stay
+    /// small.
     pub(super) at: Box<LogAt>,
     pub(super) code: StatusCode,
     pub(super) reason: Cow<'static, str>,

@@ -146,7 +146,8 @@ fn has_place(line: &str) -> bool {
         && source.contains(&format!("fn {function}"))
 }
 
-/// The file, line and function that a line names; one of the shim's under OpenSIPS the function only.
+/// The file, line and function that a line names; one of the shim's under OpenSIPS the function
+/// only.
 fn place(line: &str) -> Option<(&str, &str, &str)> {
     match Product::under_test() {
         // NOTICE: cpm [controlling/checks/common.rs:62]: authorised_originator(): refused 403 ...
