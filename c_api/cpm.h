@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 18u
+#define CPM_ABI 19u
 
 /* Sizes of arrays that a host needs. */
 
@@ -501,6 +501,9 @@ struct cpm_host {
 	 * processes. */
 	void (*count)(uint32_t counter, uint32_t n);
 
+	/* That sum. */
+	uint64_t (*counted)(uint32_t counter);
+
 	/* Copies an entry to that process, for its mailbox_take: in order for each sender, without
 	 * blocking. 1, or 0: currently not possible. */
 	int (*post)(enum cpm_process process, struct cpm_str entry);
@@ -560,11 +563,11 @@ struct cpm_host {
 	int (*forward)(void *context, const struct cpm_forwarding *forwarding, struct cpm_str hop);
 
 	/* The same in two steps, while the name of the hop is looked up: suspend returns the
-	 * transaction, 0: not possible; another process calls resume within this time. Without a hop,
-	 * the request is answered with 478. A host whose transactions end by themselves may choose the
-	 * time. */
+	 * transaction, 0: not possible; another process calls resume within this time. With `reply`, the
+	 * request is answered so, and the other texts are absent. A host whose transactions end by
+	 * themselves may choose the time. */
 	uint64_t (*suspend)(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds);
-	int (*resume)(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop);
+	int (*resume)(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop, const struct cpm_reply *reply);
 	void (*unsuspend)(uint64_t transaction); /* instead of the second step */
 
 	/* The operator's script. */
@@ -808,8 +811,8 @@ struct cpm_core {
 	/* The current value of the gauge with this number. */
 	uint64_t (*gauge_value)(const struct cpm_service *service, size_t number);
 
-	/* Figures of the service for Prometheus, in its text format 0.0.4. The text lives until the next
-	 * call of metrics in this process. Absent: there are none. */
+	/* Counters, gauges and figures of the service for Prometheus, in its text format 0.0.4. The text
+	 * lives until the next call of metrics in this process. Absent: the service does not run. */
 	struct cpm_str (*metrics)(const struct cpm_service *service);
 
 	/* Asks a question, and waits at most two seconds for the answer, which goes to `visitor` if the

@@ -91,6 +91,43 @@ rows! {
     }
 }
 
+impl Counter {
+    /// The name in Prometheus's form, which follows `cpm_`.
+    pub const fn metric(self) -> &'static str {
+        match self {
+            // `recipients_total` counts those that have ended, by outcome.
+            Counter::Recipients => "outgoing_requests",
+            _ => self.name(),
+        }
+    }
+}
+
+/// What one of a gauge's values is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of something.
+    One,
+    /// A byte.
+    Byte,
+    /// A microsecond.
+    Microsecond,
+}
+
+impl Gauge {
+    /// The name in Prometheus's form, with its unit and without `cpm_`, and the unit of the values
+    /// here.
+    pub const fn metric(self) -> (&'static str, Unit) {
+        match self {
+            Gauge::Memory => ("msrp_memory_bytes", Unit::Byte),
+            Gauge::Spool => ("msrp_spool_bytes", Unit::Byte),
+            Gauge::StoreBytes => (self.name(), Unit::Byte),
+            Gauge::StoreWrite => ("store_write_seconds", Unit::Microsecond),
+            Gauge::ExpressMemory => ("express_memory_bytes", Unit::Byte),
+            _ => (self.name(), Unit::One),
+        }
+    }
+}
+
 rows! {
     /// Events that the routing script receives. The first ones ask it for an answer.
     Event {

@@ -39,6 +39,7 @@ static const struct cpm_host host = {
 	.share = share_memory,
 	.free_memory = cpm_send_free_memory,
 	.count = cpm_count,
+	.counted = cpm_counted,
 	.post = cpm_process_post,
 	.open = cpm_transaction_open,
 	.keep_open = cpm_transaction_keep_open,

@@ -13,6 +13,7 @@ void cpm_log(enum cpm_log_level level, const struct cpm_log_place *place, struct
 
 /* cpm_counters.c */
 void cpm_count(uint32_t counter, uint32_t n);
+uint64_t cpm_counted(uint32_t counter);
 
 /* cpm_transaction.c */
 enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction);
@@ -36,7 +37,8 @@ size_t cpm_express_send(const struct cpm_express_batch *batch);
 /* cpm_forward.c */
 int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct cpm_str hop);
 uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds);
-int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop);
+int cpm_forward_resume(
+		uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop, const struct cpm_reply *reply);
 void cpm_forward_unsuspend(uint64_t transaction);
 
 /* cpm_route.c */

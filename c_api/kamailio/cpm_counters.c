@@ -54,3 +54,8 @@ void cpm_count(uint32_t counter, uint32_t n)
 {
 	counter_add(counters[counter], (int)n);
 }
+
+uint64_t cpm_counted(uint32_t counter)
+{
+	return (uint64_t)counter_get_val(counters[counter]);
+}

@@ -23,6 +23,7 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 static struct {
 	str request_uri;
 	str hop;
+	const struct cpm_reply *reply; /* instead, or NULL */
 	int is_sent;
 } going_on;
 
@@ -40,14 +41,15 @@ static int go_on(sip_msg_t *msg, char *p1, char *p2)
 {
 	(void)p1;
 	(void)p2;
-	if(going_on.hop.s != NULL)
+	if(going_on.reply == NULL)
 		going_on.is_sent = relay(msg, &going_on.request_uri, &going_on.hop);
 	else
-		cpm_tm.t_reply(msg, 478, "Unresolvable Destination");
+		cpm_transaction_reply(msg, 0, going_on.reply, 0);
 	return 1;
 }
 
-int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop)
+int cpm_forward_resume(
+		uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop, const struct cpm_reply *reply)
 {
 	static ksr_cmd_export_t function = {.name = "cpm_forward_on", .function = go_on};
 	static struct action action = {.type = MODULE0_T, .count = 2};
@@ -58,6 +60,7 @@ int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct 
 	action.val[1].type = NUMBER_ST;
 	going_on.request_uri = cpm_to_str(request_uri);
 	going_on.hop = cpm_to_str(hop);
+	going_on.reply = reply;
 	going_on.is_sent = 0;
 	cpm_ident_of(transaction, &hash_index, &label);
 	if(cpm_tm.t_continue(hash_index, label, &action) < 0)

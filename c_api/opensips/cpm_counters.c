@@ -53,7 +53,7 @@ void cpm_count(uint32_t counter, uint32_t n)
 	update_stat(counters[counter], (int)n);
 }
 
-unsigned long cpm_counter_value(size_t counter)
+uint64_t cpm_counted(uint32_t counter)
 {
 	return get_stat_val(counters[counter]);
 }

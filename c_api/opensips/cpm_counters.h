@@ -8,7 +8,5 @@
 #include "cpm_shim.h"
 
 int cpm_counters_register(void);
-/* The value of the counter with this number, the sum of all processes. */
-unsigned long cpm_counter_value(size_t counter);
 
 #endif

@@ -128,16 +128,16 @@ static int go_on(struct cell *t, const struct changes *changes, struct cpm_str r
 	return is_sent;
 }
 
-int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop)
+int cpm_forward_resume(
+		uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop, const struct cpm_reply *reply)
 {
-	static const struct cpm_reply reply = {.code = 478, .reason = "Unresolvable Destination"};
 	const struct changes *changes;
 	struct cell *t;
 	context_p context;
 	int outer_type, is_sent = 0;
 
-	if(hop.s == NULL) {
-		cpm_transaction_reply(NULL, transaction, &reply, 0);
+	if(reply != NULL) {
+		cpm_transaction_reply(NULL, transaction, reply, 0);
 		return 0;
 	}
 	t = cpm_transaction_find(transaction);

@@ -187,7 +187,7 @@ mi_response_t *cpm_mi_stats(const mi_params_t *params, struct mi_handler *asynch
 	if(response == NULL)
 		return NULL;
 	for(number = 0; cpm_core_api->counter(number, &row) == 1; number++) {
-		if(add_mi_number(list, (char *)row.name.s, (int)row.name.len, (double)cpm_counter_value(number)) < 0)
+		if(add_mi_number(list, (char *)row.name.s, (int)row.name.len, (double)cpm_counted((uint32_t)number)) < 0)
 			goto no_memory;
 	}
 	for(number = 0; cpm_core_api->gauge(number, &row) == 1; number++) {

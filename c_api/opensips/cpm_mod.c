@@ -182,6 +182,7 @@ static void mod_destroy(void)
 static const param_export_t own_parameters[] = {
 	{"udp_mtu", INT_PARAM, &cpm_udp_mtu},
 	{"operator_page", STR_PARAM, &cpm_page_file},
+	{"metrics", INT_PARAM, &cpm_page_metrics},
 	{"operator_password", STR_PARAM, &cpm_page_password},
 };
 

@@ -15,6 +15,7 @@
 
 char *cpm_page_file = NULL;
 char *cpm_page_password = NULL;
+int cpm_page_metrics = 0;
 
 static str page = STR_NULL;
 
@@ -60,6 +61,30 @@ static int serve_page(void *cls, void *connection, const char *url, const char *
 	if(strcmp(method, "GET") != 0)
 		return say(answer, NOT_ALLOWED, "Method Not Allowed");
 	*answer = page;
+	return OK;
+}
+
+static int serve_metrics(void *cls, void *connection, const char *url, const char *method, const char *version,
+		const char *body, size_t len, void **con_cls, str *buffer, str *answer, union sockaddr_union *client)
+{
+	struct cpm_str text;
+
+	(void)cls;
+	(void)connection;
+	(void)version;
+	(void)body;
+	(void)len;
+	(void)con_cls;
+	(void)buffer;
+	(void)client;
+	if(url[0] != '\0')
+		return say(answer, NOT_FOUND, "Not Found");
+	if(strcmp(method, "GET") != 0)
+		return say(answer, NOT_ALLOWED, "Method Not Allowed");
+	text = cpm_core_api->metrics(cpm_service);
+	if(text.s == NULL)
+		return say(answer, ERROR, "Internal Server Error");
+	*answer = cpm_to_str(text);
 	return OK;
 }
 
@@ -180,22 +205,39 @@ static int read_page(void)
 	return is_read ? 0 : -1;
 }
 
+/* 0, or -1. */
+static int metrics_init(httpd_api_t *api)
+{
+	static str at = str_init("cpm_metrics");
+
+	if(api->register_httpdcb("cpm", &at, serve_metrics, no_more, HTTPD_TEXT_PLAIN_PROMETHEUS_TYPE, NULL) < 0) {
+		LM_ERR("httpd does not serve the metrics\n");
+		return -1;
+	}
+	return 0;
+}
+
 int cpm_page_init(void)
 {
 	static str at = str_init("cpm"), rpc = str_init("cpm_rpc");
 	static const char name[] = "cpm";
 	httpd_api_t api;
+	int has_page = cpm_page_file != NULL || cpm_page_password != NULL;
 
-	if(cpm_page_file == NULL && cpm_page_password == NULL)
-		return 0;
-	if(cpm_page_file == NULL || cpm_page_password == NULL || cpm_page_password[0] == '\0') {
+	if(has_page && (cpm_page_file == NULL || cpm_page_password == NULL || cpm_page_password[0] == '\0')) {
 		LM_ERR("operator_page and operator_password need each other\n");
 		return -1;
 	}
+	if(!has_page && !cpm_page_metrics)
+		return 0;
 	if(load_httpd_api(&api) < 0) {
-		LM_ERR("operator_page needs loadmodule \"httpd.so\"\n");
+		LM_ERR("%s needs loadmodule \"httpd.so\"\n", has_page ? "operator_page" : "metrics");
 		return -1;
 	}
+	if(cpm_page_metrics && metrics_init(&api) < 0)
+		return -1;
+	if(!has_page)
+		return 0;
 	if(read_page() < 0) {
 		LM_ERR("operator_page: %s cannot be read: %s\n", cpm_page_file, strerror(errno));
 		return -1;

@@ -146,9 +146,13 @@ impl Proxy for Stage {
         None
     }
 
-    fn resume(&self, transaction: TransactionKey, _: &str, _: Option<&str>) -> bool {
+    fn resume(&self, transaction: TransactionKey, _: &str, _: &str) -> bool {
         self.ends.borrow_mut().push(transaction.0);
         true
+    }
+
+    fn refuse_suspended(&self, transaction: TransactionKey, _: &Answer<'_>) {
+        self.ends.borrow_mut().push(transaction.0);
     }
 
     fn unsuspend(&self, _: TransactionKey) {}

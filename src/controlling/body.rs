@@ -4,12 +4,13 @@ use bytes::Bytes;
 
 use super::refusal::Refusal;
 use crate::cpim;
+use crate::log::{LogAt, at};
 use crate::mime::{Entity, EntityFields, HeaderField, Leaf, LeafId, MimeError, NewPart, Rebuilt};
 use crate::sip::{HeaderName, Message};
 
 /// The body as a tree (RFC 5621).
 pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
-    Entity::parse(entity_fields(message), message.body()).map_err(malformed)
+    Entity::parse(entity_fields(message), message.body()).map_err(malformed(at!(Notice)))
 }
 
 /// The header fields that describe the body.
@@ -53,8 +54,8 @@ pub(super) fn has_content_encoding(message: &Message) -> bool {
 }
 
 /// 400, with the fault as its phrase.
-pub(super) fn malformed(error: MimeError) -> Refusal {
-    Refusal::bad_request(error.to_string())
+pub(super) fn malformed(at: LogAt) -> impl Fn(MimeError) -> Refusal {
+    move |error| Refusal::bad_request(at, error.to_string())
 }
 
 /// The CPIM message in a body.

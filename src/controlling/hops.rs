@@ -2,6 +2,7 @@
 
 use super::received::Kind;
 use super::refusal::Refusal;
+use crate::log::at;
 use crate::sip::{HeaderName, Message, StatusCode};
 
 /// Max-Forwards of requests received without one, and of our own (RFC 3261 §8.1.1.6).
@@ -34,11 +35,12 @@ pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
         None => Ok(()),
         Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => Ok(()),
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
+            at!(Notice),
             StatusCode::TOO_MANY_HOPS,
             None,
             "Max-Forwards is 0",
         )),
-        Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
+        Some(_) => Err(Refusal::bad_request(at!(Notice), "Malformed Max-Forwards")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
 use super::header_fields::put;
+use crate::log::LogAt;
 use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
 /// Seconds until a request refused for lack of resources may come again (RFC 3261 §20.33).
@@ -53,8 +54,11 @@ impl Reply {
 }
 
 /// Why a request is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
+    /// The place where it was decided, and how severe it is, for the log. In a box: results stay
+    /// small.
+    pub(super) at: Box<LogAt>,
     pub(super) code: StatusCode,
     pub(super) reason: Cow<'static, str>,
     /// OMA's number and text, for a Warning header field (readings N9).
@@ -66,19 +70,20 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// 403 with a Warning.
-    pub(super) fn forbidden(warning: &'static str, cause: &'static str) -> Self {
-        Refusal::with_warning(StatusCode::FORBIDDEN, warning, cause)
+    pub(super) fn forbidden(at: LogAt, warning: &'static str, cause: &'static str) -> Self {
+        Refusal::with_warning(at, StatusCode::FORBIDDEN, warning, cause)
     }
 
     /// 486 with a Warning.
-    pub(super) fn busy_here(warning: &'static str, cause: &'static str) -> Self {
-        Refusal::with_warning(StatusCode::BUSY_HERE, warning, cause)
+    pub(super) fn busy_here(at: LogAt, warning: &'static str, cause: &'static str) -> Self {
+        Refusal::with_warning(at, StatusCode::BUSY_HERE, warning, cause)
     }
 
     /// 400 with a phrase of our own that names the fault.
-    pub(super) fn bad_request(phrase: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn bad_request(at: LogAt, phrase: impl Into<Cow<'static, str>>) -> Self {
         let phrase = phrase.into();
         Refusal {
+            at: at.into(),
             code: StatusCode::BAD_REQUEST,
             reason: phrase.clone(),
             warning: None,
@@ -89,12 +94,14 @@ impl Refusal {
 
     /// A code with its usual phrase and one additional header field.
     pub(super) fn with_header(
+        at: LogAt,
         code: StatusCode,
         header: Option<(&'static str, String)>,
         cause: &'static str,
     ) -> Self {
         let reason = code.reason_phrase().into();
         Refusal {
+            at: at.into(),
             code,
             reason,
             warning: None,
@@ -103,10 +110,15 @@ impl Refusal {
         }
     }
 
-    fn with_warning(code: StatusCode, warning: &'static str, cause: &'static str) -> Self {
+    fn with_warning(
+        at: LogAt,
+        code: StatusCode,
+        warning: &'static str,
+        cause: &'static str,
+    ) -> Self {
         Refusal {
             warning: Some(warning),
-            ..Refusal::with_header(code, None, cause)
+            ..Refusal::with_header(at, code, None, cause)
         }
     }
 

@@ -218,6 +218,7 @@ impl Request {
             Known::Merged => {
                 host.count(Counter::Merged, 1);
                 let refusal = Refusal::with_header(
+                    at!(Notice),
                     StatusCode::LOOP_DETECTED,
                     None,
                     "it was accepted before over another branch",
@@ -268,27 +269,12 @@ impl Request {
     }
 
     /// An internal error: 500.
-    pub fn fail(&mut self, cause: &'static str, host: &dyn Journal) {
-        let refusal = Refusal::with_header(StatusCode::SERVER_INTERNAL_ERROR, None, cause);
+    pub fn fail(&mut self, at: LogAt, cause: &'static str, host: &dyn Journal) {
+        let refusal = Refusal::with_header(at, StatusCode::SERVER_INTERNAL_ERROR, None, cause);
         self.stage = self.refuse(&refusal, host);
     }
 
     pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Journal) -> CheckStage {
-        // While a group source is down, each request to a group ends here; the outage itself is
-        // logged.
-        let at = match self.group {
-            Some(GroupLookup::Unavailable { .. }) => at!(Debug),
-            _ => at!(Notice),
-        };
-        self.refuse_at(at, refusal, host)
-    }
-
-    pub(super) fn refuse_at(
-        &mut self,
-        at: LogAt,
-        refusal: &Refusal,
-        host: &dyn Journal,
-    ) -> CheckStage {
         let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
         reply.to_tag = Some(self.ids.to_tag());
         host.count(Counter::Refused, 1);
@@ -299,7 +285,7 @@ impl Request {
                 .count_response(is_large, reply.code.as_u16());
         }
         host.log(
-            at,
+            *refusal.at,
             format_args!(
                 "refused {} {}: {}, {}",
                 reply.code.as_u16(),

@@ -7,7 +7,7 @@ use super::received::Mode;
 use super::refusal::{RETRY_AFTER_S, Refusal, Reply};
 use super::request::{CheckStage, Request};
 use super::service::ControllingFunction;
-use crate::log::at;
+use crate::log::{LogAt, at};
 use crate::shared::{Claim, Known, Link, Noted, Share};
 use crate::sip::StatusCode;
 
@@ -174,20 +174,28 @@ impl Request {
                 self.reply = Some(reply);
                 CheckStage::Answered
             }
-            FanOut::NoRoom => self.refuse(&unavailable("there is no room for it now"), host),
-            FanOut::Draining => self.refuse(&unavailable("the proxy is about to end"), host),
+            FanOut::NoRoom => self.refuse(
+                &unavailable(at!(Notice), "there is no room for it now"),
+                host,
+            ),
+            FanOut::Draining => {
+                self.refuse(&unavailable(at!(Notice), "the proxy is about to end"), host)
+            }
             FanOut::OverShare(share) => {
                 let refusal = self.over_share(share, host);
-                self.refuse_at(at!(Debug), &refusal, host)
+                self.refuse(&refusal, host)
             }
-            FanOut::Failed => return self.fail("its fan-out could not be prepared", host),
+            FanOut::Failed => {
+                return self.fail(at!(Notice), "its fan-out could not be prepared", host);
+            }
         };
     }
 }
 
 /// It may be worth another try, here or elsewhere.
-fn unavailable(cause: &'static str) -> Refusal {
+fn unavailable(at: LogAt, cause: &'static str) -> Refusal {
     Refusal::with_header(
+        at,
         StatusCode::SERVICE_UNAVAILABLE,
         Some(("Retry-After", RETRY_AFTER_S.to_string())),
         cause,
@@ -197,7 +205,7 @@ fn unavailable(cause: &'static str) -> Refusal {
 impl ControllingFunction {
     /// The reply to a request that cannot be kept.
     pub fn not_kept(&self, job: &FanOutJob) -> Reply {
-        let mut reply = unavailable("").reply(&self.product(), "");
+        let mut reply = unavailable(at!(Notice), "").reply(&self.product(), "");
         reply.to_tag = job.reply().to_tag;
         reply
     }

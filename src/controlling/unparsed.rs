@@ -93,7 +93,7 @@ impl ControllingFunction {
         }
         let refusal = single_fields(&message)
             .err()
-            .unwrap_or_else(|| Refusal::bad_request("Malformed Header Field"));
+            .unwrap_or_else(|| Refusal::bad_request(at!(Notice), "Malformed Header Field"));
         let mut fields = HeaderBlock::new();
         for via in message.all(HeaderName::Via) {
             fields.push_line(&via);
@@ -115,7 +115,7 @@ impl ControllingFunction {
             host.count(Counter::Refused, 1);
         }
         host.log(
-            at!(Notice),
+            *refusal.at,
             format_args!(
                 "refused 400 Bad Request: {}, {}",
                 refusal.cause(),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::refusal::Refusal;
+use crate::log::LogAt;
 use crate::operator::Event;
 use crate::policy::Settings;
 use crate::sip::StatusCode;
@@ -37,13 +38,14 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// 403 with the Warning of 9.1.1-1, unless the script says otherwise.
-    pub(super) fn refusal(self, question: Event) -> Refusal {
+    pub(super) fn refusal(self, at: LogAt, question: Event) -> Refusal {
         let code = self.code.unwrap_or(StatusCode::FORBIDDEN);
         let cause = match question {
             Event::Authorize => "the operator's script refused the originator",
             _ => "the operator's script refused the message",
         };
         Refusal {
+            at: at.into(),
             code,
             reason: self
                 .reason
@@ -60,11 +62,12 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::at;
 
     #[test]
     fn a_refusal_is_403_127_unless_the_script_says_otherwise() {
         let refusal = |verdict: Verdict| {
-            let reply = verdict.refusal(Event::Checked).reply("s", "a");
+            let reply = verdict.refusal(at!(Notice), Event::Checked).reply("s", "a");
             let headers = String::from_utf8(reply.headers.clone()).unwrap();
             (
                 reply.code.as_u16(),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
@@ -63,6 +64,13 @@ impl<'a> CHost<'a> {
     /// The same, for a call that concerns this request.
     pub(super) fn about(self, request: *mut cpm_request) -> Self {
         CHost { request, ..self }
+    }
+}
+
+impl CHost<'_> {
+    /// The sum of a counter.
+    pub(super) fn counted(&self, counter: Counter) -> u64 {
+        call!(self.counted(counter.number() as u32) else 0)
     }
 }
 
@@ -230,9 +238,14 @@ impl Proxy for CHost<'_> {
         (transaction != 0).then_some(TransactionKey(transaction))
     }
 
-    fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: Option<&str>) -> bool {
-        let hop = hop.map_or(ABSENT, |hop| lend(hop.as_bytes()));
-        call!(self.resume(transaction.0, lend(request_uri.as_bytes()), hop) else 0) == 1
+    fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: &str) -> bool {
+        let (uri, hop) = (lend(request_uri.as_bytes()), lend(hop.as_bytes()));
+        call!(self.resume(transaction.0, uri, hop, ptr::null()) else 0) == 1
+    }
+
+    fn refuse_suspended(&self, transaction: TransactionKey, answer: &Answer<'_>) {
+        let lent = lend_answer(answer);
+        call!(self.resume(transaction.0, ABSENT, ABSENT, &raw const lent) else 0);
     }
 
     fn unsuspend(&self, transaction: TransactionKey) {

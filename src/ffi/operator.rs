@@ -12,6 +12,7 @@ use crate::controlling::large_message_mode::SessionId;
 use crate::operator::{Counter, Event, Gauge};
 use crate::processes::{QueryResult, Visitor};
 use crate::sessions::Question;
+use crate::shared::text_of_rows;
 
 /// Writes a row, if it exists.
 fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {
@@ -53,12 +54,11 @@ pub(super) extern "C" fn metrics(service: *const cpm_service) -> cpm_str {
         std::ptr::null_mut(),
         ABSENT,
         "writing the metrics",
-        |_, running, _| {
-            let control = running.control();
-            let Some(messages) = control.messages() else {
-                return ABSENT;
-            };
-            let text = messages.figures().text(env!("CARGO_PKG_VERSION"));
+        |_, running, proxy| {
+            let mut text = text_of_rows(|row| proxy.counted(row), |row| running.gauge(row));
+            if let Some(messages) = running.control().messages() {
+                text.push_str(&messages.figures().text(env!("CARGO_PKG_VERSION")));
+            }
             METRICS.with_borrow_mut(|lent| {
                 *lent = text;
                 lend(lent.as_bytes())

@@ -21,6 +21,12 @@ use crate::log::at;
 /// (RFC 3261 timer F).
 const SUSPENDED_MS: u32 = 30_000;
 
+/// The sender of the message has no address: as the proxies' own transaction layers answer.
+pub(super) const UNRESOLVABLE: Answer<'static> = Answer::bare(478, c"Unresolvable Destination");
+
+/// It cannot be forwarded now.
+pub(super) const BUSY: Answer<'static> = Answer::bare(503, c"Service Unavailable");
+
 /// Forwards a MESSAGE that is a notification to an address of the service. `is_asked`: the routing
 /// script wants it forwarded, regardless of the parameter `imdn`. [`Script::No`]: it is not one,
 /// and nothing has changed.
@@ -61,8 +67,7 @@ pub fn forward_notification(
         }
         Forwarded::Elsewhere(inquiry) => {
             if !inquire(received, &inquiry, transaction, proxy) {
-                let busy = Answer::bare(503, c"Service Unavailable");
-                proxy.reply(transaction, &busy, false);
+                proxy.reply(transaction, &BUSY, false);
             }
         }
     }
@@ -129,13 +134,11 @@ fn forward(
                 }
                 proxy.unsuspend(suspended);
             }
-            let busy = Answer::bare(503, c"Service Unavailable");
-            proxy.reply(transaction, &busy, false);
+            proxy.reply(transaction, &BUSY, false);
             "there is no room for it now"
         }
         Located::Nowhere => {
-            let unresolvable = Answer::bare(478, c"Unresolvable Destination");
-            proxy.reply(transaction, &unresolvable, false);
+            proxy.reply(transaction, &UNRESOLVABLE, false);
             "the name of its next hop has no address"
         }
     };

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::forwarding::{BUSY, UNRESOLVABLE};
 use super::late;
 use super::letter::{Inquired, Waiting, What};
 use super::outgoing::Outgoing;
@@ -13,6 +14,9 @@ use super::way::{Located, locate};
 use crate::controlling::{ControllingFunction, Counter, Forwarded, Received};
 use crate::log::at;
 use crate::store::FoundSender;
+
+/// Nobody knows the message that a notification is about (RFC 3261 §21.4.5).
+const UNKNOWN: Answer<'static> = Answer::bare(404, c"Not Found");
 
 /// Goes on with a notification, now that the store has answered.
 pub(super) fn go_on(
@@ -26,7 +30,7 @@ pub(super) fn go_on(
         FoundSender::At(sender) => sender,
         FoundSender::Nobody => {
             proxy.count(Counter::ImdnUnknown, 1);
-            return fail(&inquired, 404, proxy);
+            return fail(&inquired, &UNKNOWN, proxy);
         }
         FoundSender::NotNow => {
             let correlation = &inquired.correlation;
@@ -34,7 +38,7 @@ pub(super) fn go_on(
                 "a disposition notification could not be forwarded: the store cannot be asked now, {correlation}"
             );
             proxy.log(at!(Notice), line);
-            return fail(&inquired, 503, proxy);
+            return fail(&inquired, &BUSY, proxy);
         }
     };
     if let Some((message, request_uri)) = &inquired.nameless {
@@ -53,7 +57,7 @@ pub(super) fn go_on(
                 reply
             }
             Forwarded::Refused(reply) => reply,
-            _ => return fail(&inquired, 404, proxy),
+            _ => return fail(&inquired, &UNKNOWN, proxy),
         };
         proxy.reply(inquired.transaction, &Answer::of(&reply), false);
         return;
@@ -62,7 +66,7 @@ pub(super) fn go_on(
     let stand_in = Outgoing::stand_in(&sender, b"");
     match locate(service.names(), proxy, &stand_in, hop) {
         Located::At(spot) => {
-            if proxy.resume(inquired.transaction, &sender, Some(&spot.uri)) {
+            if proxy.resume(inquired.transaction, &sender, &spot.uri) {
                 proxy.count(Counter::ImdnForwarded, 1);
             }
         }
@@ -80,19 +84,15 @@ pub(super) fn go_on(
                 late::fail(&waiting, why, service, proxy);
             }
         }
-        Located::Nowhere => fail(&inquired, 404, proxy),
+        Located::Nowhere => fail(&inquired, &UNRESOLVABLE, proxy),
     }
 }
 
-/// It cannot go on. One that is suspended gets 478, which is all that its transaction can.
-fn fail(inquired: &Inquired, code: u16, proxy: &dyn Proxy) {
+/// It cannot go on.
+fn fail(inquired: &Inquired, answer: &Answer<'_>, proxy: &dyn Proxy) {
     if inquired.nameless.is_none() {
-        proxy.resume(inquired.transaction, "", None);
-        return;
+        proxy.refuse_suspended(inquired.transaction, answer);
+    } else {
+        proxy.reply(inquired.transaction, answer, false);
     }
-    let answer = match code {
-        404 => Answer::bare(404, c"Not Found"),
-        _ => Answer::bare(503, c"Service Unavailable"),
-    };
-    proxy.reply(inquired.transaction, &answer, false);
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 
 use super::express;
+use super::forwarding::UNRESOLVABLE;
 use super::letter::{SessionInput, Waiting, What};
 use super::outcome::message_ended;
 use super::outgoing::Outgoing;
@@ -103,7 +104,7 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
             let Some(spot) = choose(proxy, &stand_in, &entry.places, entry.name) else {
                 return Tried::Failed;
             };
-            if proxy.resume(*transaction, request_uri, Some(&spot.uri)) {
+            if proxy.resume(*transaction, request_uri, &spot.uri) {
                 proxy.count(Counter::ImdnForwarded, 1);
             }
             return Tried::Done;
@@ -147,14 +148,14 @@ pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, 
     let request = match &waiting.what {
         What::Forward {
             transaction,
-            request_uri,
             correlation,
+            ..
         } => {
             let line = format_args!(
                 "a disposition notification could not be forwarded: {why}, {correlation}"
             );
             proxy.log(at!(Notice), line);
-            proxy.resume(*transaction, request_uri, None);
+            proxy.refuse_suspended(*transaction, &UNRESOLVABLE);
             return;
         }
         What::Request(request) => request,

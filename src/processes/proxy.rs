@@ -76,8 +76,10 @@ pub trait Proxy: GroupDatabase {
     /// The first of two steps of forwarding; the second follows within this time. `None`: not
     /// possible.
     fn suspend(&self, forwarding: &Forwarding, milliseconds: u32) -> Option<TransactionKey>;
-    /// The second step. Without `hop` it is answered with 478.
-    fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: Option<&str>) -> bool;
+    /// The second step.
+    fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: &str) -> bool;
+    /// The second step of one that cannot be forwarded: its answer.
+    fn refuse_suspended(&self, transaction: TransactionKey, answer: &Answer<'_>);
     /// Instead of the second step.
     fn unsuspend(&self, transaction: TransactionKey);
 
@@ -153,7 +155,7 @@ impl<'a> Answer<'a> {
     }
 
     /// A reply with only a code, and a tag of the proxy's own.
-    pub(super) fn bare(code: u16, reason: &'a CStr) -> Self {
+    pub(super) const fn bare(code: u16, reason: &'a CStr) -> Self {
         Answer {
             code,
             reason,

@@ -288,7 +288,7 @@ impl ReceivedRequest {
     /// An internal error: 500, which is sent if a reply `is_due`.
     pub fn fail(&self, proxy: &dyn Proxy, is_due: bool) {
         if let Ok(mut request) = self.request.try_borrow_mut() {
-            request.fail("internal error", &self.sender(proxy));
+            request.fail(at!(Notice), "internal error", &self.sender(proxy));
         }
         if is_due {
             self.send_reply(proxy);

@@ -184,9 +184,11 @@ impl Proxy for Stage {
         None
     }
 
-    fn resume(&self, _: TransactionKey, _: &str, _: Option<&str>) -> bool {
+    fn resume(&self, _: TransactionKey, _: &str, _: &str) -> bool {
         false
     }
+
+    fn refuse_suspended(&self, _: TransactionKey, _: &Answer<'_>) {}
 
     fn unsuspend(&self, _: TransactionKey) {}
 

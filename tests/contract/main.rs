@@ -141,6 +141,17 @@ unsafe extern "C" fn count(counter: u32, n: u32) {
     seen(|seen| seen.counted.push((Counter::ALL[counter as usize], n)));
 }
 
+unsafe extern "C" fn counted(counter: u32) -> u64 {
+    let counter = Counter::ALL[counter as usize];
+    seen(|seen| {
+        let own = seen
+            .counted
+            .iter()
+            .filter(|(counted, _)| *counted == counter);
+        own.map(|(_, n)| u64::from(*n)).sum()
+    })
+}
+
 /// Does what a routing script may do in between: it looks at the request, and sets its answers.
 unsafe extern "C" fn ask(
     context: *mut c_void,
@@ -319,8 +330,17 @@ unsafe extern "C" fn suspend(_: *mut c_void, _: *const cpm_forwarding, _: c_uint
     1000
 }
 
-unsafe extern "C" fn resume(transaction: u64, uri: cpm_str, hop: cpm_str) -> c_int {
-    let line = format!("resume {transaction} to {} by {:?}", text(uri), text(hop));
+unsafe extern "C" fn resume(
+    transaction: u64,
+    uri: cpm_str,
+    hop: cpm_str,
+    reply: *const cpm_reply,
+) -> c_int {
+    // SAFETY: NULL, or valid during the call.
+    let line = match unsafe { reply.as_ref() } {
+        Some(reply) => format!("refuse {transaction} with {}", reply.code),
+        None => format!("resume {transaction} to {} by {}", text(uri), text(hop)),
+    };
     seen(|seen| seen.done.push(line));
     c_int::from(!hop.s.is_null())
 }
@@ -407,6 +427,7 @@ static HOST: cpm_host = cpm_host {
     share: Some(share),
     free_memory: Some(free_memory),
     count: Some(count),
+    counted: Some(counted),
     post: Some(post),
     open: Some(open),
     keep_open: Some(keep_open),

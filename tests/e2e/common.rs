@@ -1,5 +1,6 @@
 //! Shared by the end-to-end tests: a proxy with the module, and claims of proved requirements.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -275,4 +276,48 @@ pub(crate) fn http(port: u16, request: &str) -> String {
     let mut body = vec![0; length];
     answer.read_exact(&mut body).expect("the body is whole");
     String::from_utf8(body).expect("the body is text")
+}
+
+/// Has Prometheus's own judge look at names, units, types and help of a scrape.
+#[track_caller]
+pub(crate) fn expect_promtool_to_pass(figures: &str) {
+    let started = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match started {
+        Ok(promtool) => promtool,
+        Err(error) => {
+            println!("left out: promtool: {error}");
+            return;
+        }
+    };
+    let mut stdin = promtool.stdin.take().expect("it is piped");
+    stdin.write_all(figures.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// The metrics that Prometheus's text has, without the suffixes of histograms.
+pub(crate) fn metrics_of(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split([' ', '{']).next())
+        .collect()
+}
+
+/// The metrics of the module that the dashboard asks for.
+pub(crate) fn shown_by_the_dashboard() -> BTreeSet<String> {
+    let file = crate::sites::folder(cpm_testbed::Product::Kamailio).join("grafana-dashboard.json");
+    let dashboard = std::fs::read_to_string(file).expect("it is part of the project");
+    let is_of_name = |c: &char| c.is_ascii_lowercase() || *c == '_';
+    // In brackets: a function's argument.
+    let names = dashboard.match_indices("(cpm_").map(|(at, _)| {
+        let name = &dashboard[at + 1..];
+        name.chars().take_while(is_of_name).collect()
+    });
+    names.collect()
 }

@@ -7,6 +7,7 @@ use crate::controlling::received::Mode;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
 use crate::controlling::verdict::NOT_AUTHORISED;
+use crate::log::{LogAt, at};
 use crate::operator::Event;
 use crate::policy::NoDestinationsText;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products};
@@ -46,7 +47,10 @@ pub(super) fn no_repeated_field(
 pub(in crate::controlling) fn single_fields(message: &Message) -> Result<(), Refusal> {
     let name = message.repeated_field().and_then(HeaderName::as_str);
     name.map_or(Ok(()), |name| {
-        Err(Refusal::bad_request(format!("Two {name} Header Fields")))
+        Err(Refusal::bad_request(
+            at!(Notice),
+            format!("Two {name} Header Fields"),
+        ))
     })
 }
 
@@ -58,6 +62,7 @@ pub(super) fn authorised_originator(
     match request.originator {
         Some(_) => Ok(Checked::Passed),
         None => Err(Refusal::forbidden(
+            at!(Notice),
             NOT_AUTHORISED,
             "nobody vouches for the originator",
         )),
@@ -90,6 +95,7 @@ pub(super) fn user_agent_version(
         Ok(Checked::Passed)
     } else {
         Err(Refusal::forbidden(
+            at!(Notice),
             VERSION_NOT_SUPPORTED,
             "the User-Agent names no required product",
         ))
@@ -117,6 +123,7 @@ pub(super) fn understood_option_tags(
         return Ok(Checked::Passed);
     }
     Err(Refusal::with_header(
+        at!(Notice),
         StatusCode::BAD_EXTENSION,
         Some(("Unsupported", unknown.join(", "))),
         "it requires an extension that is not supported",
@@ -132,7 +139,7 @@ pub(super) fn hops(request: &mut Request, _: &dyn Journal) -> Result<Checked, Re
 pub(super) fn from(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     match request.message.uri_in(HeaderName::From) {
         Some(_) => Ok(Checked::Passed),
-        None => Err(Refusal::bad_request("Malformed From")),
+        None => Err(Refusal::bad_request(at!(Notice), "Malformed From")),
     }
 }
 
@@ -142,31 +149,31 @@ pub(super) fn identifiers(request: &mut Request, _: &dyn Journal) -> Result<Chec
         return Ok(Checked::Passed);
     }
     if request.conversation_id().is_none_or(<[u8]>::is_empty) {
-        return Err(Refusal::bad_request("Missing Conversation-ID"));
+        return Err(Refusal::bad_request(at!(Notice), "Missing Conversation-ID"));
     }
     if request.contribution_id().is_none_or(<[u8]>::is_empty) {
-        return Err(Refusal::bad_request("Missing Contribution-ID"));
+        return Err(Refusal::bad_request(at!(Notice), "Missing Contribution-ID"));
     }
     Ok(Checked::Passed)
 }
 
 /// 9.1.1-3b-w, 9.1.2-3b-w.
-pub(super) fn too_many(request: &Request, cause: &'static str) -> Refusal {
+pub(super) fn too_many(at: LogAt, request: &Request, cause: &'static str) -> Refusal {
     let warning = match request.mode() {
         Mode::Pager => TOO_MANY_RECIPIENTS,
         Mode::Large => large_message_mode::TOO_MANY_PARTICIPANTS,
     };
-    Refusal::busy_here(warning, cause)
+    Refusal::busy_here(at, warning, cause)
 }
 
 /// 9.1.1-3c-w, 9.1.2-3c-w.
-pub(super) fn no_destinations(request: &Request, cause: &'static str) -> Refusal {
+pub(super) fn no_destinations(at: LogAt, request: &Request, cause: &'static str) -> Refusal {
     let text = request.service.settings().large_mode.no_destinations_text;
     let warning = match (request.mode(), text) {
         (Mode::Large, NoDestinationsText::Bare) => NO_DESTINATIONS_BARE,
         _ => NO_DESTINATIONS,
     };
-    Refusal::forbidden(warning, cause)
+    Refusal::forbidden(at, warning, cause)
 }
 
 /// Checks for INVITE only: session timer, offer, size (9.1.2-6).

@@ -13,6 +13,7 @@ use crate::controlling::refusal::Refusal;
 use crate::controlling::request::{GroupLookup, Request};
 use crate::controlling::verdict::NOT_AUTHORISED;
 use crate::group::{Group, Permissions};
+use crate::log::at;
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;
 use crate::resource_lists::Entry;
@@ -28,19 +29,24 @@ pub(super) fn exists(request: &mut Request, _: &dyn Journal) -> Result<Checked, 
     match request.group {
         Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
         Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
+            // Each request to a group ends here meanwhile; the outage itself is logged.
+            at!(Debug),
             StatusCode::TEMPORARILY_UNAVAILABLE,
             Some(("Retry-After", retry_after_s.to_string())),
             "no group source could say whether the group exists",
         )),
         Some(GroupLookup::Unknown) | None => match request.service.settings().unknown_group_code {
             UnknownGroupCode::NotFound => Err(Refusal::with_header(
+                at!(Notice),
                 StatusCode::NOT_FOUND,
                 None,
                 "there is no such group",
             )),
-            UnknownGroupCode::Forbidden => {
-                Err(Refusal::forbidden(NOT_AUTHORISED, "there is no such group"))
-            }
+            UnknownGroupCode::Forbidden => Err(Refusal::forbidden(
+                at!(Notice),
+                NOT_AUTHORISED,
+                "there is no such group",
+            )),
         },
     }
 }
@@ -50,6 +56,7 @@ fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
     match &request.group {
         Some(GroupLookup::Known(group, permissions)) => Ok((group, *permissions)),
         _ => Err(Refusal::with_header(
+            at!(Notice),
             StatusCode::NOT_FOUND,
             None,
             "there is no such group",
@@ -61,6 +68,7 @@ fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
 pub(super) fn permits(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
+            at!(Notice),
             NOT_AUTHORISED,
             "the group's rules do not permit the originator to send",
         ));
@@ -79,6 +87,7 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Journal) -> Result<Che
             }
         };
         return Err(Refusal::with_header(
+            at!(Notice),
             code,
             None,
             "the group's supported-services do not name CPM",
@@ -91,6 +100,7 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Journal) -> Result<Che
 pub(super) fn anonymity(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
+            at!(Notice),
             ANONYMITY_NOT_ALLOWED,
             "the group does not allow anonymity",
         ));
@@ -135,6 +145,7 @@ pub(super) fn members(request: &mut Request, host: &dyn Journal) -> Result<Check
     request.recipients = recipients.map_err(|_| {
         let code = StatusCode::SERVER_INTERNAL_ERROR;
         Refusal::with_header(
+            at!(Notice),
             code,
             None,
             "a member of the group has no URI that requests can be sent to",
@@ -145,11 +156,16 @@ pub(super) fn members(request: &mut Request, host: &dyn Journal) -> Result<Check
         host.count(Counter::Loops, loops);
     }
     if request.recipients.over_limit() {
-        return Err(too_many(request, "more members than max_group_members"));
+        return Err(too_many(
+            at!(Notice),
+            request,
+            "more members than max_group_members",
+        ));
     }
     // 9.1.1-4f.
     if request.recipients.is_empty() {
         return Err(no_destinations(
+            at!(Notice),
             request,
             "the group has no members besides the sender",
         ));
@@ -173,13 +189,16 @@ pub(super) fn content(request: &mut Request, _: &dyn Journal) -> Result<Checked,
     } else {
         let entity = entity(&request.message)?;
         request.cpim = cpim_of(&entity);
-        match ReceivedList::in_body(&request.message, entity).map_err(malformed)? {
-            Some(list) => list.replaced(None).map_err(malformed)?,
+        match ReceivedList::in_body(&request.message, entity).map_err(malformed(at!(Notice)))? {
+            Some(list) => list.replaced(None).map_err(malformed(at!(Notice)))?,
             None => Some(whole()),
         }
     };
     if rebuilt.is_none() {
-        return Err(Refusal::bad_request("No Message Beside The Resource List"));
+        return Err(Refusal::bad_request(
+            at!(Notice),
+            "No Message Beside The Resource List",
+        ));
     }
     request.outgoing_body = rebuilt;
     Ok(Checked::Passed)

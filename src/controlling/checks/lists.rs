@@ -9,6 +9,7 @@ use crate::controlling::received::Mode;
 use crate::controlling::recipients::{Recipients, RecipientsError};
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
+use crate::log::at;
 use crate::policy::MissingListCode;
 use crate::resource_lists::ResourceLists;
 use crate::sip::StatusCode;
@@ -17,6 +18,7 @@ use crate::sip::StatusCode;
 pub(super) fn anonymity(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if !request.policy.allow_anonymity && request.anonymity_requested() {
         return Err(Refusal::forbidden(
+            at!(Notice),
             ANONYMITY_NOT_ALLOWED,
             "anonymity is not allowed",
         ));
@@ -39,14 +41,20 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Journal) -> Result
         {
             return Err(unsupported_encoding());
         }
-        let document = leaf.content().map_err(malformed)?;
+        let document = leaf.content().map_err(malformed(at!(Notice)))?;
         let list = ResourceLists::parse(&document);
-        lists.push(list.map_err(|error| Refusal::bad_request(error.to_string()))?);
+        lists.push(list.map_err(|error| Refusal::bad_request(at!(Notice), error.to_string()))?);
     }
     if lists.is_empty() {
         return match request.service.settings().missing_list_code {
-            MissingListCode::Forbidden => Err(no_destinations(request, "it has no resource list")),
-            MissingListCode::BadRequest => Err(Refusal::bad_request("Missing Resource List")),
+            MissingListCode::Forbidden => Err(no_destinations(
+                at!(Notice),
+                request,
+                "it has no resource list",
+            )),
+            MissingListCode::BadRequest => {
+                Err(Refusal::bad_request(at!(Notice), "Missing Resource List"))
+            }
         };
     }
     let recipients = Recipients::of(
@@ -56,13 +64,14 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Journal) -> Result
         &request.service,
     )
     .map_err(|error| match error {
-        RecipientsError::NotAUri => Refusal::bad_request("Bad URI In Resource List"),
+        RecipientsError::NotAUri => Refusal::bad_request(at!(Notice), "Bad URI In Resource List"),
     })?;
     if recipients.loops() > 0 {
         host.count(Counter::Loops, recipients.loops());
     }
     request.cpim = cpim_of(&entity);
-    request.received_list = ReceivedList::in_body(&request.message, entity).map_err(malformed)?;
+    request.received_list =
+        ReceivedList::in_body(&request.message, entity).map_err(malformed(at!(Notice)))?;
     request.recipients = recipients;
     Ok(Checked::Passed)
 }
@@ -70,7 +79,11 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Journal) -> Result
 /// 9.1.1-3b, -5b: distinct recipients, without own addresses (readings N18).
 pub(super) fn recipient_limit(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.recipients.over_limit() {
-        return Err(too_many(request, "more recipients than max_recipients"));
+        return Err(too_many(
+            at!(Notice),
+            request,
+            "more recipients than max_recipients",
+        ));
     }
     Ok(Checked::Passed)
 }
@@ -82,7 +95,7 @@ pub(super) fn destinations(request: &mut Request, _: &dyn Journal) -> Result<Che
             0 => "its resource list is empty",
             _ => "its resource list names only the Controlling Function itself",
         };
-        return Err(no_destinations(request, cause));
+        return Err(no_destinations(at!(Notice), request, cause));
     }
     Ok(Checked::Passed)
 }
@@ -94,9 +107,14 @@ pub(super) fn content(request: &mut Request, _: &dyn Journal) -> Result<Checked,
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
     }
-    request.outgoing_body = request.without_received_list().map_err(malformed)?;
+    request.outgoing_body = request
+        .without_received_list()
+        .map_err(malformed(at!(Notice)))?;
     if request.outgoing_body.is_none() {
-        return Err(Refusal::bad_request("No Message Beside The Resource List"));
+        return Err(Refusal::bad_request(
+            at!(Notice),
+            "No Message Beside The Resource List",
+        ));
     }
     Ok(Checked::Passed)
 }
@@ -104,6 +122,7 @@ pub(super) fn content(request: &mut Request, _: &dyn Journal) -> Result<Checked,
 /// RFC 3261 §8.2.3.
 fn unsupported_encoding() -> Refusal {
     Refusal::with_header(
+        at!(Notice),
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(("Accept-Encoding", "identity".to_owned())),
         "its Content-Encoding is not supported",

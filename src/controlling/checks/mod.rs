@@ -15,6 +15,7 @@ use super::originator::Originator;
 use super::received::Kind;
 use super::refusal::Refusal;
 use super::request::{CheckStage, GroupLookup, Request};
+use crate::log::at;
 use crate::operator::Event;
 use crate::shared::Known;
 use common::{
@@ -157,7 +158,7 @@ impl Request {
         self.stage = if allowed {
             CheckStage::Checking(step + 1)
         } else {
-            self.refuse(&verdict.refusal(question), host)
+            self.refuse(&verdict.refusal(at!(Notice), question), host)
         };
     }
 

@@ -20,6 +20,7 @@ use crate::controlling::originator::Originator;
 use crate::controlling::received::Kind;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
+use crate::log::at;
 use crate::policy::GroupUris;
 use crate::sip::{HeaderName, StatusCode, Uri};
 
@@ -35,7 +36,12 @@ pub(super) fn not_sent_on(request: &mut Request, _: &dyn Journal) -> Result<Chec
         }
         _ => return Ok(Checked::Passed),
     };
-    Err(Refusal::with_header(StatusCode::LOOP_DETECTED, None, cause))
+    Err(Refusal::with_header(
+        at!(Notice),
+        StatusCode::LOOP_DETECTED,
+        None,
+        cause,
+    ))
 }
 
 impl Request {

@@ -53,7 +53,7 @@ impl ControllingFunction {
         document: &[u8],
         sender: String,
     ) -> Result<NamelessReceipt, Refusal> {
-        let malformed = || Refusal::bad_request("Malformed Disposition Notification");
+        let malformed = || Refusal::bad_request(at!(Notice), "Malformed Disposition Notification");
         let own = bare_address(group).ok_or_else(malformed)?;
         let received = Notification::parse(document).map_err(|_| malformed())?;
         if !is_date_time(&received.date_time) {
@@ -103,11 +103,13 @@ impl ControllingFunction {
                 return (reply, is_handed);
             }
             Some(Sent::NoRoom | Sent::Busy) => Refusal::with_header(
+                at!(Notice),
                 StatusCode::SERVICE_UNAVAILABLE,
                 Some(("Retry-After", RETRY_AFTER_S.to_string())),
                 "there is no room for it now",
             ),
             Some(Sent::Failed | Sent::Deferred) | None => Refusal::with_header(
+                at!(Notice),
                 StatusCode::SERVER_INTERNAL_ERROR,
                 None,
                 "the sender cannot be reached",

@@ -3,6 +3,7 @@
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
 use crate::controlling::large_mode_settings::LargeModeSettings;
+use crate::log::at;
 use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
@@ -34,7 +35,7 @@ pub(in crate::controlling) fn check_invite(
 /// refreshes (RFC 4028 §9).
 fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
-        .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
+        .map_err(|_| Refusal::bad_request(at!(Notice), "Malformed Session-Expires"))?;
     let refresher = asked.and_then(|asked| asked.refresher);
     let passes = match check {
         SessionTimerCheck::Off | SessionTimerCheck::Lenient => true,
@@ -42,12 +43,14 @@ fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Re
     };
     if !passes {
         return Err(Refusal::forbidden(
+            at!(Notice),
             FUNCTION_NOT_ALLOWED,
             "its Session-Expires does not let the originator refresh",
         ));
     }
     if asked.is_some_and(|asked| asked.seconds < MIN_SESSION_EXPIRES_S) {
         return Err(Refusal::with_header(
+            at!(Notice),
             StatusCode::SESSION_INTERVAL_TOO_SMALL,
             Some(("Min-SE", MIN_SESSION_EXPIRES_S.to_string())),
             "its Session-Expires is below the minimum of RFC 4028",
@@ -59,15 +62,18 @@ fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Re
 /// The offer. An INVITE without one would need an offer of ours, but only the sender knows the
 /// content of the message: 488.
 fn session_description(message: &Message) -> Result<SessionDescription, Refusal> {
-    let sdp = find_sdp(message).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let sdp =
+        find_sdp(message).map_err(|error| Refusal::bad_request(at!(Notice), error.to_string()))?;
     let Some(sdp) = sdp else {
         return Err(match message.body().is_empty() {
             true => Refusal::with_header(
+                at!(Notice),
                 StatusCode::NOT_ACCEPTABLE_HERE,
                 None,
                 "it has no session description",
             ),
             false => Refusal::with_header(
+                at!(Notice),
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 Some((
                     "Accept",
@@ -77,7 +83,8 @@ fn session_description(message: &Message) -> Result<SessionDescription, Refusal>
             ),
         });
     };
-    SessionDescription::parse(&sdp).map_err(|error| Refusal::bad_request(error.to_string()))
+    SessionDescription::parse(&sdp)
+        .map_err(|error| Refusal::bad_request(at!(Notice), error.to_string()))
 }
 
 /// The MSRP media of the offer, over a transport that has a listener.
@@ -85,13 +92,14 @@ fn usable_media<'a>(
     offer: &'a SessionDescription,
     settings: &LargeModeSettings,
 ) -> Result<MsrpMedia<'a>, Refusal> {
-    let no_session = |cause| Refusal::with_header(StatusCode::NOT_ACCEPTABLE_HERE, None, cause);
+    let no_session =
+        |cause| Refusal::with_header(at!(Notice), StatusCode::NOT_ACCEPTABLE_HERE, None, cause);
     let usable = MsrpMedia::of(offer, &settings.msrp.transports());
     let media = usable.map_err(|error| match error {
         SdpError::NoMsrpMedia => {
             no_session("its session description offers no MSRP session that could be set up")
         }
-        error => Refusal::bad_request(error.to_string()),
+        error => Refusal::bad_request(at!(Notice), error.to_string()),
     })?;
     // Nobody must be called for a message that its sender does not offer to send.
     if !media.direction.sends() {
@@ -112,6 +120,7 @@ fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Ref
     let announced = media.file_selector.as_ref().and_then(|file| file.size);
     if max_message_bytes > 0 && announced.is_some_and(|size| size > max_message_bytes) {
         return Err(Refusal::forbidden(
+            at!(Notice),
             SIZE_EXCEEDED,
             "the message is larger than msrp_max_message",
         ));

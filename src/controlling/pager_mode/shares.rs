@@ -54,6 +54,7 @@ impl Request {
             );
         }
         Refusal::with_header(
+            at!(Debug),
             StatusCode::SERVICE_UNAVAILABLE,
             Some(("Retry-After", RETRY_AFTER_S.to_string())),
             "a share is used up",

@@ -51,23 +51,44 @@ fn lines_name_cause_and_request_and_nobody() {
             .with("Subject", TEXT)
     };
     let mallory = "<sip:mallory@example.com>";
-    for (request, code) in [
-        (message(EXPLODER).without("P-Asserted-Identity"), 403),
+    // The function that decides, which the line of a refusal names.
+    for (request, code, decides) in [
+        (
+            message(EXPLODER).without("P-Asserted-Identity"),
+            403,
+            "authorised_originator",
+        ),
         (
             message(CONTROLLING).with("P-Asserted-Identity", mallory),
             403,
+            "handle_script",
         ),
-        (message(EXPLODER).with_body("text/plain", TEXT), 403),
-        (message(EXPLODER).with("Require", "no-such-thing"), 420),
-        (to_group(ANNE, "dinner").text(TEXT).request(), 404),
+        (
+            message(EXPLODER).with_body("text/plain", TEXT),
+            403,
+            "resource_list",
+        ),
+        (
+            message(EXPLODER).with("Require", "no-such-thing"),
+            420,
+            "understood_option_tags",
+        ),
+        (to_group(ANNE, "dinner").text(TEXT).request(), 404, "exists"),
         // The script's mistake, and a recipient to which nothing can be sent.
-        (message(EXPLODER).with("X-Early", "check"), 202),
+        (message(EXPLODER).with("X-Early", "check"), 202, ""),
     ] {
         exchange(&anne, &request, &proxy, code);
         let id = request.header("Call-ID").expect("it has one");
         // The script's mistake, the recipient that could not be reached, and the one that failed.
         let lines = if code == 202 { 3 } else { 1 };
         expect_log_lines(&proxy, &format!("callid={id}"), lines);
+        let own = own_lines(&proxy);
+        let line = own.iter().find(|line| line.contains(&*id));
+        let line = line.expect("it has been awaited");
+        assert!(
+            code == 202 || place(line).is_some_and(|(_, _, function)| function == decides),
+            "{decides}: {line}"
+        );
     }
     exchange(
         &anne,
@@ -108,25 +129,7 @@ fn lines_name_cause_and_request_and_nobody() {
 /// Whether a line of the core's names the file, line and function that it comes from, as a line of
 /// the proxy's own modules does, and one of the shim's its own.
 fn has_place(line: &str) -> bool {
-    let place = match Product::under_test() {
-        // NOTICE: cpm [controlling/request.rs:301]: refuse_at(): refused 403 ...
-        Product::Kamailio => line.split_once(" cpm [").and_then(|(_, rest)| {
-            let (place, rest) = rest.split_once("]: ")?;
-            let (file, number) = place.split_once(':')?;
-            Some((file, number, rest.split_once("(): ")?.0))
-        }),
-        // NOTICE:cpm:controlling/request.rs:301:refuse_at: refused 403 ...
-        Product::OpenSips => line.split_once(":cpm:").and_then(|(_, rest)| {
-            let (place, _) = rest.split_once(": ")?;
-            let mut parts = place.split(':');
-            match (parts.next()?, parts.next(), parts.next()) {
-                (file, Some(number), Some(function)) => Some((file, number, function)),
-                // Its own lines name the function only.
-                (function, ..) => Some(("", "", function)),
-            }
-        }),
-    };
-    let Some((file, number, function)) = place else {
+    let Some((file, number, function)) = place(line) else {
         return false;
     };
     if !file.ends_with(".rs") {
@@ -141,4 +144,27 @@ fn has_place(line: &str) -> bool {
         .nth(number.wrapping_sub(1))
         .is_some_and(is_there)
         && source.contains(&format!("fn {function}"))
+}
+
+/// The file, line and function that a line names; one of the shim's under OpenSIPS the function
+/// only.
+fn place(line: &str) -> Option<(&str, &str, &str)> {
+    match Product::under_test() {
+        // NOTICE: cpm [controlling/checks/common.rs:62]: authorised_originator(): refused 403 ...
+        Product::Kamailio => line.split_once(" cpm [").and_then(|(_, rest)| {
+            let (place, rest) = rest.split_once("]: ")?;
+            let (file, number) = place.split_once(':')?;
+            Some((file, number, rest.split_once("(): ")?.0))
+        }),
+        // NOTICE:cpm:controlling/checks/common.rs:62:authorised_originator: refused 403 ...
+        Product::OpenSips => line.split_once(":cpm:").and_then(|(_, rest)| {
+            let (place, _) = rest.split_once(": ")?;
+            let mut parts = place.split(':');
+            match (parts.next()?, parts.next(), parts.next()) {
+                (file, Some(number), Some(function)) => Some((file, number, function)),
+                // Its own lines name the function only.
+                (function, ..) => Some(("", "", function)),
+            }
+        }),
+    }
 }

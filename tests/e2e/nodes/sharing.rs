@@ -32,7 +32,7 @@ fn a_notification_reaches_the_sender_through_any_node_and_after_a_restart() {
     // Nobody has sent this one.
     let other = cpm_message(&anne.uri("anne"), EXPLODER).request();
     let unknown = receipt(&bill.uri("bill"), EXPLODER, &other).request();
-    anne.expect_nothing_until(|| exchange(&bill, &unknown, &second, 478));
+    anne.expect_nothing_until(|| exchange(&bill, &unknown, &second, 404));
     assert_eq!(counter(&second, "imdn_unknown"), 1);
     let port = first.port();
     first.kill();

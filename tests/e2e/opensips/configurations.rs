@@ -10,12 +10,13 @@ use crate::common::module;
 use crate::sites::{configurations, folder};
 
 /// Each is started by a test in `sites/`, or here.
-const CONFIGURATIONS: [&str; 6] = [
+const CONFIGURATIONS: [&str; 7] = [
     "accounting.cfg",
     "dispatcher.cfg",
     "ims-application-server.cfg",
     "opensips.cfg",
     "operator-page.cfg",
+    "prometheus.cfg",
     "stand-alone.cfg",
 ];
 

@@ -10,3 +10,4 @@ mod express;
 mod misfits;
 mod page;
 mod processes;
+mod prometheus;
