@@ -9,10 +9,9 @@ use super::bindings::{
 use super::host::{ABSENT, borrowed, lend};
 use super::service::on_service;
 use crate::controlling::large_message_mode::SessionId;
-use crate::operator::{Counter, Event, Gauge};
+use crate::operator::{Counter, Event, Gauge, text_of_rows};
 use crate::processes::{QueryResult, Visitor};
 use crate::sessions::Question;
-use crate::shared::text_of_rows;
 
 /// Writes a row, if it exists.
 fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {

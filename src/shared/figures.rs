@@ -7,7 +7,6 @@
 
 use std::fmt::Write as _;
 
-use crate::operator::{Counter, Gauge, Unit};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -185,29 +184,6 @@ impl Figures {
     }
 }
 
-/// The counters and gauges of the operator in Prometheus's text, with the values that they have.
-pub fn text_of_rows(counter: impl Fn(Counter) -> u64, gauge: impl Fn(Gauge) -> u64) -> String {
-    let mut text = String::with_capacity(8 * 1024);
-    for row in Counter::ALL {
-        let name = format!("{}_total", row.metric());
-        head(&mut text, &name, "counter", row.help());
-        let _ = writeln!(text, "cpm_{name} {}", counter(*row));
-    }
-    for row in Gauge::ALL {
-        let (name, unit) = row.metric();
-        head(&mut text, name, "gauge", row.help());
-        let value = gauge(*row);
-        let _ = match unit {
-            Unit::One | Unit::Byte => writeln!(text, "cpm_{name} {value}"),
-            Unit::Microsecond => {
-                let (seconds, rest) = (value / 1_000_000, value % 1_000_000);
-                writeln!(text, "cpm_{name} {seconds}.{rest:06}")
-            }
-        };
-    }
-    text
-}
-
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP cpm_{name} {help}\n# TYPE cpm_{name} {kind}");
 }
@@ -252,34 +228,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
-    }
-
-    #[test]
-    fn every_counter_and_gauge_has_its_lines() {
-        let text = text_of_rows(|row| row.number() as u64, |_| 1_500_000);
-        for line in [
-            "# TYPE cpm_requests_total counter",
-            "cpm_requests_total 0",
-            "cpm_accepted_total 1",
-            "cpm_outgoing_requests_total 3",
-            "# TYPE cpm_sessions gauge",
-            "cpm_sessions 1500000",
-            "cpm_msrp_memory_bytes 1500000",
-            "cpm_store_write_seconds 1.500000",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} in {text}");
-        }
-        let helps = text.lines().filter(|line| line.starts_with("# HELP cpm_"));
-        assert_eq!(helps.count(), Counter::ALL.len() + Gauge::ALL.len());
-        // Nothing is there twice, nor among the figures.
-        let figures = figures().text("1");
-        let both = format!("{text}{figures}");
-        let types: Vec<&str> = both
-            .lines()
-            .filter(|line| line.starts_with("# TYPE"))
-            .collect();
-        let names: std::collections::BTreeSet<&&str> = types.iter().collect();
-        assert_eq!(names.len(), types.len(), "{types:?}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod store_space;
 pub use arrivals::Arrivals;
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
 pub use ends::{End, Ends};
-pub use figures::{Figures, RecipientOutcome, text_of_rows};
+pub use figures::{Figures, RecipientOutcome};
 pub use head_note::HeadNote;
 pub use message_table::{
     MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,
