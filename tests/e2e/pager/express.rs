@@ -297,8 +297,8 @@ fn no_copy_is_repeated_for_want_of_buffer() {
         assert_eq!(by_the_lane(&proxy, message * 1000), message * 1000);
     }
     assert_eq!(network.copies().len(), 3000);
-    // On a busy machine the recipients may not run for longer than T1, and copies are repeated. Only
-    // the kernel knows which datagrams had no room, on either side.
+    // On a busy machine the recipients may not run for longer than T1, and copies are repeated.
+    // Only the kernel knows which datagrams had no room, on either side.
     for port in [proxy.port(), network.address().port()] {
         assert_eq!(dropped_datagrams(port), 0, "those to port {port}");
     }

@@ -259,8 +259,8 @@ fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_l
         unreached <= failed,
         "{unreached} unreached, {failed} failed"
     );
-    // tm has no window, and ten kilobytes for each copy: with the lane closed thousands of copies are
-    // sent again at a time, more than the network carries, and memory may end amid a message.
+    // tm has no window, and ten kilobytes for each copy: with the lane closed thousands of copies
+    // are sent again at a time, more than the network carries, and memory may end amid a message.
     let is_open = values(&proxy.rpc("cpm.config"), "express_lane").any(|lane| lane == "open");
     assert!(
         !is_open || unreached <= chaos.accepted.len() / 500,
