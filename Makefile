@@ -73,7 +73,7 @@ judge := $(CARGO) run --quiet --package xtask -- conformance
 test: deps lint ## all tests, with Kamailio, and with OpenSIPS if available (OPENSIPS, OPENSIPS_SRC)
 	@$(MAKE) --no-print-directory build PROXY=kamailio
 	@$(call new_proofs,kamailio)
-	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio tools/test-all
+	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
 	@$(judge) --brief $(conformance) kamailio
 	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
 

@@ -2,7 +2,7 @@
 //! the specification, and fails if one is not proven.
 //!
 //! ```text
-//! CPM_PROOFS=FOLDER/kamailio tools/test-all
+//! CPM_PROOFS=FOLDER/kamailio cargo test --workspace
 //! cargo run --package xtask -- conformance [--brief] FOLDER kamailio
 //! ```
 //!
