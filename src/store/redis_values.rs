@@ -14,7 +14,7 @@ pub const UNREADABLE: u32 = 0;
 pub(super) const MESSAGE_FIELDS: [&str; 6] =
     ["version", "expires", "record", "ended", "content", "bytes"];
 
-/// A message, from its [fields](MESSAGE_FIELDS). `None`: there is none. If a field
+/// A message, from the values of its fields. `None`: there is none. If a field
 /// is not what it should be, its version is [`UNREADABLE`], and it is kept for the operator.
 pub fn kept(id: u64, fields: Value) -> Option<Kept> {
     type Fields = (Value, Value, Value, Value, Value, Value);
