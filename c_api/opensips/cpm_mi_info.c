@@ -10,6 +10,7 @@
 
 #include "cpm_counters.h"
 #include "cpm_express.h"
+#include "cpm_host.h"
 #include "cpm_mi.h"
 #include "cpm_size.h"
 
