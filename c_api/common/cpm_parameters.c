@@ -11,7 +11,7 @@
 
 #define MAX_PARAMETERS 100
 /* Those that a shim may add. */
-#define MAX_OWN_PARAMETERS 3
+#define MAX_OWN_PARAMETERS 4
 
 static int set_parameter(int number, modparam_t type, void *value);
 
