@@ -16,9 +16,11 @@ use crate::common::EXPLODER;
 use crate::storing::deferring;
 
 /// In the usual run of the tests.
-const KILLS: u64 = 6;
+const KILLS: usize = 6;
 /// Messages that are under way at a time.
 const TOGETHER: usize = 8;
+/// The highest `deferred_max`: any further message for a recipient that is away fails at once.
+const MOST_WAITING: i64 = 10_000;
 /// Recipients that lose one in ten of what is sent to them.
 const LOSING: usize = 3;
 /// Between two questions whether a proxy that drains has finished.
@@ -172,16 +174,17 @@ impl Told {
     }
 }
 
-/// Sends messages to all recipients until `is_over`.
+/// Sends messages to all recipients until `is_over`, so many at most.
 fn load(
     anne: &Agent,
     recipients: &Recipients,
     proxy: &Proxy,
+    most: usize,
     mut is_over: impl FnMut() -> bool,
 ) -> Vec<Request> {
     let mut sent = Vec::new();
     while !is_over() {
-        for _ in 0..TOGETHER {
+        for _ in 0..TOGETHER.min(most - sent.len()) {
             let request = cpm_message(ANNE, EXPLODER)
                 .recipients(recipients.uris.iter().map(|uri| to(uri)))
                 .request();
@@ -221,12 +224,12 @@ fn expect_all_done(bench: &Bench, proxy: &Proxy) -> Duration {
 
 /// Ends and starts a proxy under load, once for each of `ends`; then nothing is left, and nothing
 /// lost. Returns what the sender was told.
-fn survive(bench: &Bench, ends: impl Iterator<Item = End>) -> Told {
+fn survive(bench: &Bench, ends: impl ExactSizeIterator<Item = End>) -> Told {
     let anne = bench.agent();
     let recipients = Recipients::new(bench);
     let config = deferring(keeping(bench), "1")
         .set("cpm", "max_outstanding_per_sender", "0")
-        .set_number("cpm", "deferred_max", 10_000)
+        .set_number("cpm", "deferred_max", MOST_WAITING)
         .set_number("cpm", "resume_rate", 100_000);
     let mut random = fastrand::Rng::with_seed(1);
     let mut told = Told::default();
@@ -236,6 +239,8 @@ fn survive(bench: &Bench, ends: impl Iterator<Item = End>) -> Told {
         Some(port) => bench.proxy_again(&config, port),
         None => bench.proxy(&config),
     };
+    // Not more than may wait for the recipient that is away, those of the drained included.
+    let most = MOST_WAITING as usize / 2 / ends.len();
     let mut count = 0;
     for end in ends {
         count += 1;
@@ -243,7 +248,7 @@ fn survive(bench: &Bench, ends: impl Iterator<Item = End>) -> Told {
         let proxy = start(port);
         port = Some(proxy.port());
         let until = Instant::now() + Duration::from_millis(random.u64(20..400));
-        let mut sent = load(&anne, &recipients, &proxy, || Instant::now() >= until);
+        let mut sent = load(&anne, &recipients, &proxy, most, || Instant::now() >= until);
         match end {
             End::Killed => proxy.kill(),
             End::Terminated => proxy.terminate(),
@@ -254,7 +259,7 @@ fn survive(bench: &Bench, ends: impl Iterator<Item = End>) -> Told {
                     is_over = proxy.rpc_number("cpm.drain", "under_way") == 0;
                     let mut batches = 0..2;
                     let is_sent = || batches.next().is_none();
-                    sent.extend(load(&anne, &recipients, &proxy, is_sent));
+                    sent.extend(load(&anne, &recipients, &proxy, TOGETHER, is_sent));
                     thread::sleep(DRAIN_AGAIN);
                 }
                 proxy.terminate();
