@@ -21,7 +21,8 @@
 //! ```
 //!
 //! The content of a large message is a file. A node that takes over a message and does not see its
-//! file leaves the message to the node that has accepted it, which takes it back at its next lease.
+//! file leaves the message to the node that has accepted it, which takes it back: at the start
+//! of its next lease, and whenever it looks at those of others.
 //!
 //! All keys have the same hash tag, so that they are in one slot of a cluster.
 
@@ -303,8 +304,10 @@ impl RedisEngine {
         }
     }
 
-    /// Takes over from those that have let their lease lapse.
+    /// Takes over from those that have let their lease lapse, and back what others cannot deliver:
+    /// they may find that out when this node has its next lease already.
     fn look_at_others(&mut self) -> Result<(), Failure> {
+        self.take_back()?;
         let others: Vec<u64> = self.others()?.into_keys().collect();
         if others.is_empty() {
             return Ok(());

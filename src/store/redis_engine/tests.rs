@@ -403,6 +403,25 @@ fn a_large_message_goes_to_whoever_sees_its_content_or_back_to_its_node() {
     assert_eq!(redis.ask(&["ZCARD", "{cpm}:back:one"]), ["1"]);
 }
 
+/// The node was only silent, and has its next lease before the other one sees what it lacks.
+#[test]
+fn a_large_message_goes_back_to_a_node_that_has_come_back_already() {
+    let bench = Bench::new("redis_large_goes_back_late");
+    let redis = bench.redis();
+    let mut first = engine(&redis.url(), "one", Duration::from_millis(1));
+    keep_large(&mut first, 2, "0a");
+    let mut second = engine(&redis.url(), "two", LEASE);
+    look(&mut second);
+    assert!(first.tend().is_err());
+    first.node.lease = LEASE;
+    first.open().unwrap();
+    assert_eq!(numbers(&mut first), [0; 0]);
+    assert_eq!(numbers(&mut second), [0; 0]);
+    look(&mut first);
+    assert!(first.news().has_left_over);
+    assert_eq!(numbers(&mut first), [2]);
+}
+
 #[test]
 fn whoever_is_beyond_the_limit_of_arrivals_waits_for_the_schedule() {
     let bench = Bench::new("redis_many_arrivals");
