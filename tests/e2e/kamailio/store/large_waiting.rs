@@ -3,8 +3,9 @@
 use cpm_testbed::{Answer, Plan, Proxy, Request, cpm_message, large_message, to};
 
 use super::large::Scene;
-use super::{ANNE, expect_messages, messages};
+use super::{ANNE, expect_failure_told, expect_messages, messages};
 use crate::common::{EXPLODER, counter, exchange, expect_counter, expect_log_lines};
+use crate::large::{CHUNK, SIZE};
 use crate::storing::{REGISTERS, deferring};
 
 /// Longer than a test.
@@ -18,6 +19,32 @@ impl Scene {
         let mut scene = Self::with(name, script);
         scene.config = deferring(scene.config, NEVER_S);
         scene
+    }
+
+    /// Sends a whole message whose sender wants to know if it fails, with this header field.
+    #[track_caller]
+    fn sends_and_asks(
+        &self,
+        proxy: &Proxy,
+        users: &[&str],
+        field: Option<(&str, &str)>,
+    ) -> Request {
+        let uris = users.iter().map(|user| to(&self.callees.uri(user)));
+        let message = large_message(&self.anne.uri("anne"), EXPLODER).recipients(uris);
+        let session = self.sender.session();
+        let mut request = message.request(&self.anne, &session, SIZE);
+        if let Some((name, value)) = field {
+            request = request.with(name, value);
+        }
+        let content = String::from_utf8(message.content(SIZE)).expect("it is text");
+        let content = content.replace("positive-delivery", "negative-delivery");
+        let mut call = self.anne.invites(&request, proxy.udp());
+        session.sends_to(call.sdp().path());
+        call.ack();
+        session.connect_and_bind();
+        session.deliver(content.as_bytes(), CHUNK);
+        call.bye(200);
+        request
     }
 
     /// A server that a user has registered with says so.
@@ -84,7 +111,6 @@ fn who_never_comes_has_failed_and_the_sender_is_told() {
         callees.plan(user, Plan::status(480));
     }
     let proxy = scene.starts();
-    let sender = scene.anne.uri("anne");
     let ends: [&dyn Fn(&str); 2] = [
         &|id| drop(proxy.rpc(&format!("cpm.expire {id}"))),
         // Both say no at last.
@@ -96,31 +122,14 @@ fn who_never_comes_has_failed_and_the_sender_is_told() {
         },
     ];
     for (round, end) in (0..).zip(ends) {
-        let uris = ["bill", "carol"].map(|user| to(&callees.uri(user)));
-        let message = large_message(&sender, EXPLODER).recipients(uris);
-        let session = scene.sender.session();
-        let request = message.request(&scene.anne, &session, 20_000);
-        let content = String::from_utf8(message.content(20_000)).expect("it is text");
-        let content = content.replace("positive-delivery", "negative-delivery");
         // Nobody answers 200, and yet the message is taken.
-        let mut call = scene.anne.invites(&request, proxy.udp());
-        session.sends_to(call.sdp().path());
-        call.ack();
-        session.connect_and_bind();
-        session.deliver(content.as_bytes(), 8_000);
-        call.bye(200);
+        let request = scene.sends_and_asks(&proxy, &["bill", "carol"], None);
         expect_counter(&proxy, "waiting", 2);
         let bill = callees.uri("bill");
         expect_log_lines(&proxy, &format!("waits {bill} 480 INVITE"), round + 1);
         let id = request.header("Contribution-ID").unwrap_or_default();
         end(id);
-        let told = scene.anne.expect_request("MESSAGE");
-        let body = String::from_utf8_lossy(told.body()).into_owned();
-        assert!(
-            body.contains(&format!("<message-id>{id}</message-id>")),
-            "{body}"
-        );
-        assert!(body.contains("<failed/>"), "{body}");
+        expect_failure_told(&scene.anne, &request);
         expect_messages(&scene.bench, 0);
         expect_counter(&proxy, "failed", 2 * (round as u64 + 1));
         let code = if round == 0 { 408 } else { 603 };
@@ -147,32 +156,11 @@ fn who_does_not_come_back_in_time_has_failed_and_the_sender_is_told() {
             .set("failure_imdn", "yes");
         scene.callees.plan("bill", Plan::status(480));
         let proxy = scene.starts();
-        let sender = scene.anne.uri("anne");
-        let message = large_message(&sender, EXPLODER).recipients([to(&scene.callees.uri("bill"))]);
-        let session = scene.sender.session();
-        let mut request = message.request(&scene.anne, &session, 20_000);
-        if let Some((name, seconds)) = lifetime {
-            request = request.with(name, seconds);
-        }
-        let content = String::from_utf8(message.content(20_000)).expect("it is text");
-        let content = content.replace("positive-delivery", "negative-delivery");
-        let mut call = scene.anne.invites(&request, proxy.udp());
-        session.sends_to(call.sdp().path());
-        call.ack();
-        session.connect_and_bind();
-        session.deliver(content.as_bytes(), 8_000);
-        call.bye(200);
+        let request = scene.sends_and_asks(&proxy, &["bill"], lifetime);
         expect_counter(&proxy, "expired", 1);
         expect_counter(&proxy, "failed", 1);
         expect_counter(&proxy, "waiting", 0);
-        let told = scene.anne.expect_request("MESSAGE");
-        let body = String::from_utf8_lossy(told.body()).into_owned();
-        let id = request.header("Contribution-ID").unwrap_or_default();
-        assert!(
-            body.contains(&format!("<message-id>{id}</message-id>")),
-            "{body}"
-        );
-        assert!(body.contains("<failed/>"), "{body}");
+        expect_failure_told(&scene.anne, &request);
         assert_eq!(
             (counter(&proxy, "deferred"), counter(&proxy, "delivered")),
             (1, 0)

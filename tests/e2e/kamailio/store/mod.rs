@@ -16,7 +16,7 @@ mod waiting;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, PATIENCE, ProxyConfig};
+use cpm_testbed::{Agent, Bench, PATIENCE, ProxyConfig, Request};
 use rusqlite::Connection;
 
 use crate::common::{HANDLE, cpm_proxy};
@@ -51,6 +51,19 @@ fn rows(bench: &Bench, table: &str) -> u32 {
     let count = format!("SELECT count(*) FROM {table}");
     let count = database(bench).query_row(&count, [], |row| row.get(0));
     count.expect("the table is there")
+}
+
+/// The sender of this message is told that it has failed.
+#[track_caller]
+fn expect_failure_told(sender: &Agent, request: &Request) {
+    let told = sender.expect_request("MESSAGE");
+    let body = String::from_utf8_lossy(told.body()).into_owned();
+    let id = request.header("Contribution-ID").unwrap_or_default();
+    assert!(
+        body.contains(&format!("<message-id>{id}</message-id>")),
+        "{body}"
+    );
+    assert!(body.contains("<failed/>"), "{body}");
 }
 
 /// Waits until it has so many messages.

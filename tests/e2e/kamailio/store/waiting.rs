@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cpm_testbed::{Answer, Bench, PATIENCE, Proxy, Received, Request, cpm_message, to};
 
 use super::restart::identity;
-use super::{ANNE, database, expect_messages, keeping, keeping_with};
+use super::{ANNE, database, expect_failure_told, expect_messages, keeping, keeping_with};
 use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_counter, expect_log_lines};
 use crate::storing::{REGISTERS, deferring};
 
@@ -164,14 +164,7 @@ fn who_never_comes_back_has_failed_and_the_sender_is_told() {
         request.with_body(&content_type, body)
     };
     let expect_end = |request: &Request, count: u64| {
-        let told = anne.expect_request("MESSAGE");
-        let body = String::from_utf8_lossy(told.body()).into_owned();
-        let id = request.header("Contribution-ID").unwrap_or_default();
-        assert!(
-            body.contains(&format!("<message-id>{id}</message-id>")),
-            "{body}"
-        );
-        assert!(body.contains("<failed/>"), "{body}");
+        expect_failure_told(&anne, request);
         expect_messages(&bench, 0);
         expect_counter(&proxy, "expired", count);
         expect_counter(&proxy, "failed", count);
