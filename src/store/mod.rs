@@ -28,6 +28,7 @@
 //! | `redis_values` | what that answers |
 //! | `server` | where that is, and a connection |
 //! | `record` | a message as it is kept |
+//! | `location` | in which folder, or on which server |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
 
@@ -40,6 +41,7 @@ mod error;
 mod file_engine;
 mod known;
 mod ledger;
+mod location;
 mod lock;
 mod looking;
 mod recent;
@@ -56,9 +58,10 @@ pub use engine::Refusal;
 pub use error::StoreError;
 pub use known::Names;
 pub use ledger::{Changes, Deferred, Ledger, Retry, Unsent, Wanted};
+pub use location::Location;
 pub use lock::StoreLock;
 pub use looking::{CopyState, Sought};
 pub use record::{Kept, SenderName, SenderOf, Settled};
 pub use redis_engine::{NodeSettings, Survey, survey};
 pub use server::ServerAddress;
-pub use thread::{ENDING, FoundSender, Location, Report, Store};
+pub use thread::{ENDING, FoundSender, Report, Store};
