@@ -45,9 +45,21 @@ static int say(str *answer, int code, const char *words)
 	return code;
 }
 
+/* Why this is not served at this path, or OK. */
+static int look_at(const char *url, const char *path, const char *method, str *answer)
+{
+	if(strcmp(url, path) != 0)
+		return say(answer, NOT_FOUND, "Not Found");
+	if(strcmp(method, "GET") != 0)
+		return say(answer, NOT_ALLOWED, "Method Not Allowed");
+	return OK;
+}
+
 static int serve_page(void *cls, void *connection, const char *url, const char *method, const char *version,
 		const char *body, size_t len, void **con_cls, str *buffer, str *answer, union sockaddr_union *client)
 {
+	int code;
+
 	(void)cls;
 	(void)connection;
 	(void)version;
@@ -56,18 +68,17 @@ static int serve_page(void *cls, void *connection, const char *url, const char *
 	(void)con_cls;
 	(void)buffer;
 	(void)client;
-	if(strcmp(url, "/") != 0)
-		return say(answer, NOT_FOUND, "Not Found");
-	if(strcmp(method, "GET") != 0)
-		return say(answer, NOT_ALLOWED, "Method Not Allowed");
-	*answer = page;
-	return OK;
+	code = look_at(url, "/", method, answer);
+	if(code == OK)
+		*answer = page;
+	return code;
 }
 
 static int serve_metrics(void *cls, void *connection, const char *url, const char *method, const char *version,
 		const char *body, size_t len, void **con_cls, str *buffer, str *answer, union sockaddr_union *client)
 {
 	struct cpm_str text;
+	int code;
 
 	(void)cls;
 	(void)connection;
@@ -77,10 +88,9 @@ static int serve_metrics(void *cls, void *connection, const char *url, const cha
 	(void)con_cls;
 	(void)buffer;
 	(void)client;
-	if(url[0] != '\0')
-		return say(answer, NOT_FOUND, "Not Found");
-	if(strcmp(method, "GET") != 0)
-		return say(answer, NOT_ALLOWED, "Method Not Allowed");
+	code = look_at(url, "", method, answer);
+	if(code != OK)
+		return code;
 	text = cpm_core_api->metrics(cpm_service);
 	if(text.s == NULL)
 		return say(answer, ERROR, "Internal Server Error");
