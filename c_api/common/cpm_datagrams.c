@@ -30,7 +30,7 @@ static struct mmsghdr messages[UDP_MAX_SEGMENTS];
 static struct iovec pieces[2 * UDP_MAX_SEGMENTS];
 static union sockaddr_union addresses[UDP_MAX_SEGMENTS];
 
-static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
+static void fill_pieces(const struct cpm_express_batch *batch, size_t from, size_t n)
 {
 	size_t i;
 
@@ -41,6 +41,17 @@ static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
 		pieces[2 * i].iov_len = copy->head.len;
 		pieces[2 * i + 1].iov_base = (char *)batch->tail.s;
 		pieces[2 * i + 1].iov_len = batch->tail.len;
+	}
+}
+
+static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
+{
+	size_t i;
+
+	fill_pieces(batch, from, n);
+	for(i = 0; i < n; i++) {
+		const struct cpm_express_copy *copy = &batch->copies[from + i];
+
 		if(i > 0 && cpm_express_is_same_place(copy, copy - 1))
 			addresses[i] = addresses[i - 1];
 		else
@@ -67,7 +78,8 @@ static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t 
 	struct cmsghdr *option;
 	ssize_t sent;
 
-	fill(batch, from, n);
+	fill_pieces(batch, from, n);
+	cpm_express_to_su(&batch->copies[from].to, &addresses[0]);
 	memset(&message, 0, sizeof(message));
 	memset(&control, 0, sizeof(control));
 	message.msg_iov = pieces;

@@ -34,4 +34,4 @@ pub const EXPRESS_GATHER_US: u32 = 400;
 
 /// Datagrams taken by one system call then. Each has a buffer for the longest datagram, in each
 /// process; more of them save hardly any time.
-pub const EXPRESS_GATHER_DATAGRAMS: usize = 32;
+pub const EXPRESS_GATHER_DATAGRAMS: usize = 64;

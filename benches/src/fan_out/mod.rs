@@ -370,7 +370,10 @@ impl Running {
     fn is_in_the_lane(&self) -> bool {
         const OUTSTANDING: &str = "cpm.express_outstanding";
         self.name.starts_with("cpm")
-            && self.proxy.rpc_number(&format!("stats.fetch {OUTSTANDING}"), OUTSTANDING) > 0
+            && self
+                .proxy
+                .rpc_number(&format!("stats.fetch {OUTSTANDING}"), OUTSTANDING)
+                > 0
     }
 
     /// Waits until the proxy has no transaction left.

@@ -48,7 +48,8 @@ impl Trial {
                 .map(str::to_owned)
                 .collect()
         };
-        let numbers = |name| -> Vec<usize> { list(name).iter().map(|text| number(name, text)).collect() };
+        let numbers =
+            |name| -> Vec<usize> { list(name).iter().map(|text| number(name, text)).collect() };
         Self {
             sizes: numbers("SIZES"),
             contestants: list("CONTESTANTS"),
@@ -66,7 +67,10 @@ impl Trial {
 
     /// Rounds, and outgoing requests in each.
     pub(super) fn turns(&self, (rounds, messages): (usize, usize)) -> (usize, usize) {
-        (self.rounds.unwrap_or(rounds), self.messages.unwrap_or(messages))
+        (
+            self.rounds.unwrap_or(rounds),
+            self.messages.unwrap_or(messages),
+        )
     }
 
     /// The contestants that take part, ours first.
@@ -78,7 +82,13 @@ impl Trial {
         if let Some(before) = &self.before {
             let place = chosen.len().min(1);
             let config = contestant::ours(before);
-            chosen.insert(place, Contestant { name: BEFORE, config });
+            chosen.insert(
+                place,
+                Contestant {
+                    name: BEFORE,
+                    config,
+                },
+            );
         }
         chosen
     }

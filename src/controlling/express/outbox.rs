@@ -1,6 +1,7 @@
 //! Results of the lane for its caller: copies to send, and copies that have ended.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// The transport of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,12 +66,13 @@ impl Batch {
 pub struct Ended {
     /// Final status code; 408 if there was no answer.
     pub code: u16,
-    /// Reason phrase, as received; empty if nothing needs it.
-    pub reason: Vec<u8>,
+    /// Reason phrase, as received; empty if nothing needs it. In [`Outbox::texts`].
+    pub reason: Range<usize>,
     /// [`OutgoingRequest::attempt`](crate::controlling::OutgoingRequest::attempt).
     pub attempt: u64,
-    /// The request as it was sent; only its first line if nothing needs the rest.
-    pub request: Vec<u8>,
+    /// The request as it was sent; only its first line and Call-ID if nothing needs the rest. In
+    /// [`Outbox::texts`].
+    pub request: Range<usize>,
 }
 
 /// Results of a call.
@@ -80,6 +82,8 @@ pub struct Outbox {
     pub batches: Vec<Batch>,
     /// Copies that have ended.
     pub ended: Vec<Ended>,
+    /// The texts of these, in one piece.
+    pub texts: Vec<u8>,
     /// No process sweeps, and one has to from now on.
     pub wakes: bool,
     /// Copies that were taken.

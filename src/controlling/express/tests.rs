@@ -137,7 +137,7 @@ impl Network {
             }
         }
         for ended in outbox.ended {
-            let text = String::from_utf8(ended.request).unwrap();
+            let text = String::from_utf8(outbox.texts[ended.request].to_vec()).unwrap();
             let uri = text.split(' ').nth(1).unwrap().to_owned();
             if ended.code >= 300 {
                 assert!(text.ends_with("\r\n\r\nHello"), "{text}");
