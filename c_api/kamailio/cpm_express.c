@@ -257,17 +257,10 @@ static size_t room_of(struct dest_info *destination)
  * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
-	static char *piece = NULL;
 	size_t piece_bytes = cpm_core_api->limits.express_piece_bytes;
 	struct dest_info destination;
 	size_t from = 0;
 
-	if(piece == NULL)
-		piece = pkg_malloc(piece_bytes);
-	if(piece == NULL) {
-		PKG_MEM_ERROR;
-		return 0;
-	}
 	while(from < batch->n) {
 		const struct cpm_express_copy *first = &batch->copies[from];
 		size_t n = 0;
@@ -282,17 +275,13 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		if(room > piece_bytes)
 			room = piece_bytes;
 		while(from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
-				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
-			const struct cpm_str *head = &batch->copies[from + n].head;
-
-			memcpy(piece + len, head->s, head->len);
-			memcpy(piece + len + head->len, batch->tail.s, batch->tail.len);
-			len += head->len + batch->tail.len;
+				&& len + batch->copies[from + n].text.len <= room) {
+			len += batch->copies[from + n].text.len;
 			n++;
 		}
 		if(n == 0)
 			return from;
-		if(tcp_send(&destination, NULL, piece, (unsigned)len) < 0)
+		if(tcp_send(&destination, NULL, (char *)first->text.s, (unsigned)len) < 0)
 			LM_NOTICE("%u copies could not be sent over TCP\n", (unsigned)n);
 		from += n;
 	}
@@ -340,9 +329,6 @@ struct taken {
 	union sockaddr_union from;
 	char bytes[BUF_SIZE + 1];
 };
-
-/* How many times as long as one process sleeps while it gathers, the others leave it alone. */
-#define LEFT_ALONE 3
 
 /* What many datagrams are read into. */
 static struct mmsghdr *headers;
@@ -410,9 +396,9 @@ static void gathers(const struct socket_info *socket, unsigned for_us)
 /* Lets another process read what arrives at a socket, if it gathers there. Each response wakes one
  * of the processes that wait at the socket: this one is not to be woken by the next. It is back
  * soon, in case that the other one has come upon something that takes its time. */
-static int leaves_to_another(const struct socket_info *socket, unsigned gather_us)
+static int leaves_to_another(const struct socket_info *socket)
 {
-	struct timespec while_it_gathers = {0, (long)gather_us * 1000 * LEFT_ALONE};
+	struct timespec while_it_gathers = {0, (long)cpm_core_api->limits.express_leave_us * 1000};
 
 	if(gathering == NULL || gathering->socket != socket || gathering->until_us <= now_us())
 		return 0;
@@ -425,17 +411,16 @@ static int leaves_to_another(const struct socket_info *socket, unsigned gather_u
 static void gather(const receive_info_t *rcv)
 {
 	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
-	const unsigned gather_us = cpm_core_api->limits.express_gather_us;
-	struct timespec while_they_gather = {0, (long)gather_us * 1000};
+	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
 	int are_many = 1;
 	int are_others = 0;
 	int n = 0;
 	int i;
 
-	if(make_room(most) < 0 || leaves_to_another(rcv->bind_address, gather_us))
+	if(make_room(most) < 0 || leaves_to_another(rcv->bind_address))
 		return;
 	do {
-		gathers(rcv->bind_address, LEFT_ALONE * gather_us);
+		gathers(rcv->bind_address, cpm_core_api->limits.express_leave_us);
 		if(n < most)
 			nanosleep(&while_they_gather, NULL);
 		for(i = 0; i < most; i++)

@@ -22,16 +22,30 @@ pub(super) struct KnownWay {
 }
 
 impl KnownWay {
-    /// `None`: others may not take it.
-    fn to(hop: &str, way: &Way<'_>) -> Option<Self> {
-        Some(KnownWay {
-            place: place_of(hop)?.to_owned(),
-            way: Way {
-                via: [b"", b""],
-                ..*way
-            },
-            via: way.via.map(<[u8]>::to_vec),
-        })
+    /// Takes the place of the last one, and its memory: in a list with many domains each copy has
+    /// its own.
+    fn note(known: &RefCell<Option<Self>>, hop: &str, found: &Way<'_>) {
+        let Some(at) = place_of(hop) else { return };
+        let way = Way {
+            via: [b"", b""],
+            ..*found
+        };
+        match &mut *known.borrow_mut() {
+            Some(last) => {
+                at.clone_into(&mut last.place);
+                last.way = way;
+                for (text, found) in last.via.iter_mut().zip(found.via) {
+                    found.clone_into(text);
+                }
+            }
+            none => {
+                *none = Some(KnownWay {
+                    place: at.to_owned(),
+                    way,
+                    via: found.via.map(<[u8]>::to_vec),
+                });
+            }
+        }
     }
 
     fn way(&self) -> Way<'_> {
@@ -107,7 +121,7 @@ pub(super) fn take(
         way.timers = timers;
     }
     if outgoing.socket == 0 {
-        known.replace(KnownWay::to(hop, &way));
+        KnownWay::note(known, hop, &way);
     }
     let copy = OutgoingRequest {
         method: outgoing.method,

@@ -60,7 +60,6 @@ pub(super) fn write_batch(
     if places.is_empty() {
         return batch;
     }
-    batch.tail.extend_from_slice(&message.tail);
     let mut longest = 0;
     let mut lengths = Vec::with_capacity(places.len());
     for place in places {
@@ -71,7 +70,9 @@ pub(super) fn write_batch(
     let is_padded = message.transport == Transport::Udp
         && places.len() > 1
         && longest + message.tail.len() <= message.max_datagram_bytes as usize;
-    batch.heads.reserve(places.len() * longest);
+    batch
+        .texts
+        .reserve(places.len() * (longest + message.tail.len()));
     batch.copies.reserve(places.len());
     batch.places.reserve(places.len());
     for (place, length) in places.iter().zip(lengths) {
@@ -80,8 +81,9 @@ pub(super) fn write_batch(
         };
         let padding = Some(longest - length).filter(|n| is_padded && *n <= MAX_PADDING_BYTES);
         let padding = padding.unwrap_or(0);
-        write_head(message, &leg, (*place, secret), padding, &mut batch.heads);
-        batch.copies.push((batch.heads.len(), leg.address));
+        write_head(message, &leg, (*place, secret), padding, &mut batch.texts);
+        batch.texts.extend_from_slice(&message.tail);
+        batch.copies.push((batch.texts.len(), leg.address));
         batch.places.push((place.bits(), leg.key));
     }
     batch

@@ -26,28 +26,27 @@ impl Transport {
     }
 }
 
-/// Copies that leave by one socket and have the same tail.
+/// Copies that leave by one socket.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// UDP or TCP.
     pub transport: Transport,
     /// The host's number of the socket.
     pub socket: u64,
-    /// The end of all copies: the other header lines, and the body.
-    pub tail: Vec<u8>,
-    pub(super) heads: Vec<u8>,
+    /// Their texts, one behind the other: whoever sends them passes them on as one.
+    pub(super) texts: Vec<u8>,
     pub(super) copies: Vec<(usize, SocketAddr)>,
     /// The place of each, and its key.
     pub(super) places: Vec<(u32, u64)>,
 }
 
 impl Batch {
-    /// The head of each copy, and its destination. Neighbours with the same destination have the
+    /// The text of each copy, and its destination. Neighbours with the same destination have the
     /// same length, unless that would cost much.
     pub fn copies(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let starts = [0].into_iter().chain(self.copies.iter().map(|copy| copy.0));
-        let heads = starts.zip(&self.copies);
-        heads.map(|(start, (end, address))| (&self.heads[start..*end], *address))
+        let texts = starts.zip(&self.copies);
+        texts.map(|(start, (end, address))| (&self.texts[start..*end], *address))
     }
 
     /// The number of copies.

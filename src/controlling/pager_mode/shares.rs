@@ -116,7 +116,9 @@ impl ControllingFunction {
         if let Some(uri) = PlainUri::read_before_parameters(recipient) {
             let key = outstanding.destination((uri.host, uri.port));
             if let Some(place) = place {
-                *last = Some((place.to_owned(), key));
+                let (known, known_key) = last.get_or_insert_with(|| (String::new(), key));
+                place.clone_into(known);
+                *known_key = key;
             }
             return Some(key);
         }
