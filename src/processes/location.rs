@@ -34,7 +34,8 @@ pub(super) fn location(service: &ControllingFunction) -> Result<Option<Location>
                 return Ok(None);
             };
             if let Some(file) = &settings.store_ca_file {
-                server = server.trusting(file)?;
+                let trusting = server.trusting(file);
+                server = trusting.map_err(|why| StoreError::of_server(&server, why))?;
             }
             Ok(Some(Location::Server(Box::new(server), node)))
         }

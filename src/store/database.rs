@@ -40,8 +40,8 @@ const FREE_KEPT: u64 = 256;
 /// How many pages are given back at a time: other transactions wait meanwhile.
 const FREED_AT_ONCE: u64 = 1_024;
 
-/// A database of an earlier release, which cannot give free pages back, is rewritten once to be able
-/// to, if it has no more than this in use, in bytes: the start waits for it. A fuller one is
+/// A database of an earlier release, which cannot give free pages back, is rewritten once to be
+/// able to, if it has no more than this in use, in bytes: the start waits for it. A fuller one is
 /// rewritten at a later start that finds it emptier; until then its free pages stay in it.
 const REWRITTEN: u64 = 64 * 1024 * 1024;
 

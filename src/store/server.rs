@@ -11,7 +11,6 @@ use redis::{
 };
 
 use super::engine::{Failure, Refusal};
-use super::error::StoreError;
 use crate::trust;
 
 /// How long connecting may take, with TLS and authentication.
@@ -40,23 +39,24 @@ impl ServerAddress {
         Some(ServerAddress { client, shown })
     }
 
-    /// The same, if it is spoken to over TLS, trusting the authorities in this PEM file instead of the
-    /// system's.
+    /// The same, if it is spoken to over TLS, trusting the authorities in this PEM file instead of
+    /// the system's.
     ///
     /// # Errors
-    /// The file cannot be used.
-    pub fn trusting(mut self, file: &Path) -> Result<Self, StoreError> {
-        let refused = |why: String| StoreError::of_server(&self, why);
-        trust::authorities(Some(file)).map_err(|error| refused(error.to_string()))?;
-        let pem = fs::read(file).map_err(|error| refused(error.to_string()))?;
+    /// The file cannot be used, for this reason.
+    pub fn trusting(&self, file: &Path) -> Result<Self, String> {
+        trust::authorities(Some(file)).map_err(|error| error.to_string())?;
+        let pem = fs::read(file).map_err(|error| error.to_string())?;
         let certificates = TlsCertificates {
             client_tls: None,
             root_cert: Some(pem),
         };
         let info = self.client.get_connection_info().clone();
         let client = Client::build_with_tls(info, certificates);
-        self.client = client.map_err(|error| refused(error.to_string()))?;
-        Ok(self)
+        Ok(ServerAddress {
+            client: client.map_err(|error| error.to_string())?,
+            shown: self.shown.clone(),
+        })
     }
 
     /// A connection whose every call ends by itself.

@@ -43,7 +43,7 @@ const WAYS: [([&str; 3], &str); 2] = [
     (["no store, tm", "file, tm", "redis, tm"], "no"),
     (["no store, lane", "file, lane", "redis, lane"], "auto"),
 ];
-const SIZES: [usize; 2] = [10, 100];
+const SIZES: [usize; 3] = [1, 10, 100];
 const SENDERS: [usize; 3] = [1, 16, 64];
 /// Of these the picture tells.
 const PICTURED: usize = 16;
