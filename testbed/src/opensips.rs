@@ -266,7 +266,11 @@ fn with_numbers(line: &str) -> String {
 pub(crate) fn ask(ctl: &Path, command: &str) -> Result<String, String> {
     let mut words = command.split_ascii_whitespace();
     let name = words.next().unwrap_or_default().replace('.', "_");
-    let arguments: Vec<Json> = words.map(|word| json!(word)).collect();
+    let mut arguments: Vec<Json> = words.map(|word| json!(word)).collect();
+    // One argument has them all.
+    if name == "cpm_messages" && arguments.len() > 1 {
+        arguments = vec![json!(command.split_once(' ').map(|(_, words)| words))];
+    }
     let mut text = String::new();
     write_lines(&mut text, None, &call(ctl, &name, &arguments)?);
     Ok(text)

@@ -171,7 +171,7 @@ pub(super) fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConf
 }
 
 /// A script of [`HANDLE`] that also has this function `cpm_event` for the module's events.
-pub(super) fn hearing(bench: &Bench, language: &str, cpm_event: &str) -> ProxyConfig {
+pub(crate) fn hearing(bench: &Bench, language: &str, cpm_event: &str) -> ProxyConfig {
     let known = HANDLE.into_iter().find(|(name, _)| *name == language);
     let (_, handle) = known.expect("a language that scripts are in");
     let script = format!("{handle}\n{cpm_event}");
