@@ -5,6 +5,8 @@
 mod proofs;
 #[path = "floors/source.rs"]
 mod source;
+#[path = "floors/supply_chain.rs"]
+mod supply_chain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
