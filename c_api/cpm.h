@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 19u
+#define CPM_ABI 20u
 
 /* Sizes of arrays that a host needs. */
 
@@ -446,18 +446,17 @@ struct cpm_express_way {
 	uint32_t max_datagram_bytes; /* longer requests use TCP */
 };
 
-/* A copy, to be sent unchanged: its head, then the tail of its batch. */
+/* A copy, to be sent unchanged. */
 struct cpm_express_copy {
-	struct cpm_str head;
+	struct cpm_str text;
 	struct cpm_express_address to;
 };
 
-/* Copies that leave by one socket. Neighbours with the same destination have the same length,
- * unless that would cost much. */
+/* Copies that leave by one socket, one behind the other in memory. Neighbours with the same
+ * destination have the same length, unless that would cost much. */
 struct cpm_express_batch {
 	int is_reliable;
 	uint64_t socket;
-	struct cpm_str tail;
 	const struct cpm_express_copy *copies;
 	size_t n;
 };
@@ -630,6 +629,8 @@ struct cpm_limits {
 	size_t express_piece_bytes;
 	/* how long it is worth waiting for further responses if many are expected */
 	unsigned express_gather_us;
+	/* how long other processes leave the socket to one that waits for them */
+	unsigned express_leave_us;
 	/* most datagrams taken by one system call then */
 	size_t express_gather_datagrams;
 };

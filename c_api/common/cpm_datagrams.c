@@ -27,7 +27,7 @@ static int can_segment = 1;
 
 /* Buffers, one set for each process. */
 static struct mmsghdr messages[UDP_MAX_SEGMENTS];
-static struct iovec pieces[2 * UDP_MAX_SEGMENTS];
+static struct iovec pieces[UDP_MAX_SEGMENTS];
 static union sockaddr_union addresses[UDP_MAX_SEGMENTS];
 
 static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
@@ -37,17 +37,15 @@ static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
 	for(i = 0; i < n; i++) {
 		const struct cpm_express_copy *copy = &batch->copies[from + i];
 
-		pieces[2 * i].iov_base = (char *)copy->head.s;
-		pieces[2 * i].iov_len = copy->head.len;
-		pieces[2 * i + 1].iov_base = (char *)batch->tail.s;
-		pieces[2 * i + 1].iov_len = batch->tail.len;
+		pieces[i].iov_base = (char *)copy->text.s;
+		pieces[i].iov_len = copy->text.len;
 		if(i > 0 && cpm_express_is_same_place(copy, copy - 1))
 			addresses[i] = addresses[i - 1];
 		else
 			cpm_express_to_su(&copy->to, &addresses[i]);
 		memset(&messages[i], 0, sizeof(messages[i]));
-		messages[i].msg_hdr.msg_iov = &pieces[2 * i];
-		messages[i].msg_hdr.msg_iovlen = 2;
+		messages[i].msg_hdr.msg_iov = &pieces[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
 		messages[i].msg_hdr.msg_name = &addresses[i];
 		messages[i].msg_hdr.msg_namelen = sockaddru_len(addresses[i]);
 	}
@@ -61,17 +59,18 @@ static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t 
 		char room[CMSG_SPACE(sizeof(uint16_t))];
 		struct cmsghdr align;
 	} control;
-	size_t segment = batch->copies[from].head.len + batch->tail.len;
-	uint16_t size = (uint16_t)segment;
+	const struct cpm_str *first = &batch->copies[from].text;
+	uint16_t size = (uint16_t)first->len;
+	struct iovec whole = {(char *)first->s, n * first->len};
 	struct msghdr message;
 	struct cmsghdr *option;
 	ssize_t sent;
 
-	fill(batch, from, n);
+	cpm_express_to_su(&batch->copies[from].to, &addresses[0]);
 	memset(&message, 0, sizeof(message));
 	memset(&control, 0, sizeof(control));
-	message.msg_iov = pieces;
-	message.msg_iovlen = 2 * n;
+	message.msg_iov = &whole;
+	message.msg_iovlen = 1;
 	message.msg_name = &addresses[0];
 	message.msg_namelen = sockaddru_len(addresses[0]);
 	message.msg_control = control.room;
@@ -118,13 +117,12 @@ static void send_each(int fd, const struct cpm_express_batch *batch, size_t from
 static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 {
 	const struct cpm_express_copy *first = &batch->copies[from];
-	size_t segment = first->head.len + batch->tail.len;
-	size_t most = CPM_MAX_DATAGRAM_BYTES / segment;
+	size_t most = CPM_MAX_DATAGRAM_BYTES / first->text.len;
 	size_t n = 1;
 
 	if(most > UDP_MAX_SEGMENTS)
 		most = UDP_MAX_SEGMENTS;
-	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
+	while(n < most && from + n < batch->n && batch->copies[from + n].text.len == first->text.len
 			&& cpm_express_is_same_place(&batch->copies[from + n], first))
 		n++;
 	return n;

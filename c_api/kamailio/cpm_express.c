@@ -16,6 +16,7 @@
 #include "core/globals.h"
 #include "core/kemi.h"
 #include "core/mem/mem.h"
+#include "core/mem/shm_mem.h"
 #include "core/msg_translator.h"
 #include "core/onsend.h"
 #include "core/parser/parse_uri.h"
@@ -101,6 +102,13 @@ const char *cpm_express_state(void)
 	return closed != NULL ? closed : state;
 }
 
+/* The process that gathers, for all of them: where, and until when if it does not say so again.
+ * NULL: there is no memory. Of two processes that begin at the same time both gather. */
+static struct {
+	const struct socket_info *volatile socket;
+	volatile uint64_t until_us;
+} *gathering;
+
 static int received(sr_event_param_t *event);
 
 /* Parameters of tm; they can change while the proxy runs. */
@@ -156,6 +164,13 @@ int cpm_express_child_init(int rank)
 	late = why_late();
 	if(late == NULL && (sr_event_enabled(SREV_NET_DGRAM_IN) || sr_event_register_cb(SREV_NET_DGRAM_IN, received) != 0))
 		late = "another module takes datagrams as they come in";
+	if(late == NULL) {
+		gathering = shm_malloc(sizeof(*gathering));
+		if(gathering == NULL)
+			SHM_MEM_ERROR;
+		else
+			memset(gathering, 0, sizeof(*gathering));
+	}
 	if(late != NULL) {
 		LM_NOTICE("the express lane is open, but responses take the usual way: %s\n", late);
 		state = "open, but responses take the usual way";
@@ -242,17 +257,10 @@ static size_t room_of(struct dest_info *destination)
  * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
-	static char *piece = NULL;
 	size_t piece_bytes = cpm_core_api->limits.express_piece_bytes;
 	struct dest_info destination;
 	size_t from = 0;
 
-	if(piece == NULL)
-		piece = pkg_malloc(piece_bytes);
-	if(piece == NULL) {
-		PKG_MEM_ERROR;
-		return 0;
-	}
 	while(from < batch->n) {
 		const struct cpm_express_copy *first = &batch->copies[from];
 		size_t n = 0;
@@ -267,17 +275,13 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		if(room > piece_bytes)
 			room = piece_bytes;
 		while(from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
-				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
-			const struct cpm_str *head = &batch->copies[from + n].head;
-
-			memcpy(piece + len, head->s, head->len);
-			memcpy(piece + len + head->len, batch->tail.s, batch->tail.len);
-			len += head->len + batch->tail.len;
+				&& len + batch->copies[from + n].text.len <= room) {
+			len += batch->copies[from + n].text.len;
 			n++;
 		}
 		if(n == 0)
 			return from;
-		if(tcp_send(&destination, NULL, piece, (unsigned)len) < 0)
+		if(tcp_send(&destination, NULL, (char *)first->text.s, (unsigned)len) < 0)
 			LM_NOTICE("%u copies could not be sent over TCP\n", (unsigned)n);
 		from += n;
 	}
@@ -373,6 +377,35 @@ static void pass_on_taken(const struct mmsghdr *header, const receive_info_t *rc
 	pass_on(bytes, header->msg_len, &info);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void gathers(const struct socket_info *socket, unsigned for_us)
+{
+	if(gathering == NULL)
+		return;
+	gathering->socket = socket;
+	gathering->until_us = for_us > 0 ? now_us() + for_us : 0;
+}
+
+/* Lets another process read what arrives at a socket, if it gathers there. Each response wakes one
+ * of the processes that wait at the socket: this one is not to be woken by the next. It is back
+ * soon, in case that the other one has come upon something that takes its time. */
+static int leaves_to_another(const struct socket_info *socket)
+{
+	struct timespec while_it_gathers = {0, (long)cpm_core_api->limits.express_leave_us * 1000};
+
+	if(gathering == NULL || gathering->socket != socket || gathering->until_us <= now_us())
+		return 0;
+	nanosleep(&while_it_gathers, NULL);
+	return 1;
+}
+
 /* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
  * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
@@ -380,29 +413,37 @@ static void gather(const receive_info_t *rcv)
 	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
 	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
 	int are_many = 1;
+	int are_others = 0;
 	int n = 0;
 	int i;
 
-	if(make_room(most) < 0)
+	if(make_room(most) < 0 || leaves_to_another(rcv->bind_address))
 		return;
 	do {
+		gathers(rcv->bind_address, cpm_core_api->limits.express_leave_us);
 		if(n < most)
 			nanosleep(&while_they_gather, NULL);
 		for(i = 0; i < most; i++)
 			headers[i].msg_hdr.msg_namelen = sizeof(union sockaddr_union);
 		n = recvmmsg(rcv->bind_address->socket, headers, (unsigned)most, MSG_DONTWAIT, NULL);
 		if(n <= 0)
-			return;
+			break;
 		for(i = 0; i < n; i++) {
 			responses[i].text.len = headers[i].msg_len;
 			responses[i].is_ours = 0;
 		}
 		are_many = cpm_core_api->express_heard(cpm_service, responses, n);
-		for(i = 0; i < n; i++) {
+		for(i = 0, are_others = 0; i < n; i++)
+			are_others |= !responses[i].is_ours;
+		/* The script may take its time with these. */
+		if(are_others)
+			gathers(rcv->bind_address, 0);
+		for(i = 0; are_others && i < n; i++) {
 			if(!responses[i].is_ours)
 				pass_on_taken(&headers[i], rcv);
 		}
 	} while(are_many || n == most);
+	gathers(rcv->bind_address, 0);
 }
 
 /* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */

@@ -12,7 +12,8 @@ use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, StorePlace};
 use crate::shared::{
-    Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable, StoreSpace,
+    Arrivals, DestinationKey, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable,
+    StoreSpace,
 };
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
@@ -73,6 +74,8 @@ pub struct ControllingFunction {
     lane: Option<Rc<RefCell<Lane>>>,
     /// Numbers of outstanding recipients, if processes share memory.
     pub(super) outstanding: Option<OutstandingTable>,
+    /// The destination looked for last, by the text that tells it.
+    pub(super) last_destination: RefCell<Option<(String, DestinationKey)>>,
     /// Not 0 while the proxy is about to end; in memory that all processes share.
     draining: Option<&'static AtomicU64>,
     /// How copies of kept messages have ended, where messages are kept.
@@ -138,6 +141,7 @@ impl ControllingFunction {
             ids,
             lane: None,
             outstanding: None,
+            last_destination: RefCell::default(),
             draining: None,
             ends: None,
             arrivals: None,

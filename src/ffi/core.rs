@@ -30,6 +30,7 @@ const LIMITS: cpm_limits = cpm_limits {
     express_min_segmented: limits::EXPRESS_MIN_SEGMENTED,
     express_piece_bytes: limits::EXPRESS_PIECE_BYTES,
     express_gather_us: limits::EXPRESS_GATHER_US,
+    express_leave_us: limits::EXPRESS_LEAVE_US,
     express_gather_datagrams: limits::EXPRESS_GATHER_DATAGRAMS,
 };
 

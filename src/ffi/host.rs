@@ -208,15 +208,14 @@ impl Proxy for CHost<'_> {
     }
 
     fn express_send(&self, batch: &express::Batch) -> usize {
-        let copies = batch.copies().map(|(head, to)| cpm_express_copy {
-            head: lend(head),
+        let copies = batch.copies().map(|(text, to)| cpm_express_copy {
+            text: lend(text),
             to: address_to_c(to),
         });
         let copies: Vec<cpm_express_copy> = copies.collect();
         let lent = cpm_express_batch {
             is_reliable: c_int::from(batch.transport == express::Transport::Tcp),
             socket: batch.socket,
-            tail: lend(&batch.tail),
             copies: copies.as_ptr(),
             n: copies.len(),
         };

@@ -1,15 +1,103 @@
 //! The express lane: copies sent without the proxy's transactions.
 
+use std::cell::RefCell;
 use std::sync::Once;
 
 use super::letter;
-use super::outgoing::Outgoing;
+use super::outgoing::{MAX_FORWARDS, Outgoing, size_at_most};
 use super::process::Process;
 use super::proxy::{Proxy, Transmitted};
-use crate::controlling::express::{Outbox, Timers};
+use crate::controlling::express::{Outbox, Timers, Transport, Way};
 use crate::controlling::{ControllingFunction, OutgoingRequest};
 use crate::log::at;
 use crate::operator::Counter;
+
+/// The way that was found last in a turn, for the requests that follow: recipients of one domain
+/// share it, and the proxy need not be asked for each of them.
+pub(super) struct KnownWay {
+    place: String,
+    /// Without its texts, which are these.
+    way: Way<'static>,
+    via: [Vec<u8>; 2],
+}
+
+impl KnownWay {
+    /// Takes the place of the last one, and its memory: in a list with many domains each copy has
+    /// its own.
+    fn note(known: &RefCell<Option<Self>>, hop: &str, found: &Way<'_>) {
+        let Some(at) = place_of(hop) else { return };
+        let way = Way {
+            via: [b"", b""],
+            ..*found
+        };
+        match &mut *known.borrow_mut() {
+            Some(last) => {
+                at.clone_into(&mut last.place);
+                last.way = way;
+                for (text, found) in last.via.iter_mut().zip(found.via) {
+                    found.clone_into(text);
+                }
+            }
+            none => {
+                *none = Some(KnownWay {
+                    place: at.to_owned(),
+                    way,
+                    via: found.via.map(<[u8]>::to_vec),
+                });
+            }
+        }
+    }
+
+    fn way(&self) -> Way<'_> {
+        let [before, behind] = &self.via;
+        Way {
+            via: [before, behind],
+            ..self.way
+        }
+    }
+
+    /// Whether a request goes there without further questions.
+    fn is_of(&self, request: &OutgoingRequest<'_>, hop: &str) -> bool {
+        place_of(hop) == Some(self.place.as_str())
+            && request.headers.starts_with(MAX_FORWARDS.as_bytes())
+            && (self.way.transport == Transport::Tcp
+                || size_at_most(request) <= self.way.max_datagram_bytes as usize)
+    }
+}
+
+/// The part of a SIP URI that determines its destination.
+fn place_of(uri: &str) -> Option<&str> {
+    let is_sip = uri.get(..4)?.eq_ignore_ascii_case("sip:");
+    let place = match memchr::memrchr(b'@', uri.as_bytes()) {
+        Some(at) => &uri[at..],
+        None => uri,
+    };
+    (is_sip && !place.contains('?')).then_some(place)
+}
+
+/// Passes a request to the lane if its way is known.
+pub(super) fn take_again(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    request: &OutgoingRequest<'_>,
+    hop: &str,
+    now_ms: u64,
+    known: &RefCell<Option<KnownWay>>,
+) -> bool {
+    let known = known.borrow();
+    let (Some(known), Some(lane)) = (&*known, service.lane()) else {
+        return false;
+    };
+    if request.method != "MESSAGE" || !known.is_of(request, hop) {
+        return false;
+    }
+    let mut outbox = Outbox::default();
+    let is_taken = lane
+        .borrow_mut()
+        .take(request, &known.way(), now_ms, &mut outbox);
+    transmit(service, proxy, &outbox);
+    is_taken
+}
 
 /// Passes a request to `hop`, a URI with an IP address, to the lane, to be sent together with
 /// others by [`flush`]. `false`: the transaction layer must send it.
@@ -19,6 +107,7 @@ pub(super) fn take(
     outgoing: &Outgoing<'_>,
     hop: &str,
     now_ms: u64,
+    known: &RefCell<Option<KnownWay>>,
 ) -> bool {
     let Some(lane) = service.lane().filter(|_| outgoing.method == "MESSAGE") else {
         return false;
@@ -30,6 +119,9 @@ pub(super) fn take(
     if timers != way.timers {
         tell_bounded(proxy, &way.timers, &timers);
         way.timers = timers;
+    }
+    if outgoing.socket == 0 {
+        KnownWay::note(known, hop, &way);
     }
     let copy = OutgoingRequest {
         method: outgoing.method,

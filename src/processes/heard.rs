@@ -29,8 +29,8 @@ fn carry_out(service: &ControllingFunction, proxy: &dyn Proxy, outbox: &Outbox) 
             &sender,
             code,
             attempt,
-            &ended.request,
-            &ended.reason,
+            &outbox.texts[ended.request.clone()],
+            &outbox.texts[ended.reason.clone()],
         );
     }
 }

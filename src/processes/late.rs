@@ -124,7 +124,14 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
     }
     if !is_in_dialog
         && !spot.has_others
-        && express::take(service, proxy, &outgoing, &spot.uri, proxy.now_ms())
+        && express::take(
+            service,
+            proxy,
+            &outgoing,
+            &spot.uri,
+            proxy.now_ms(),
+            &RefCell::default(),
+        )
     {
         return Tried::Done;
     }

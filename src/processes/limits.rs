@@ -23,8 +23,7 @@ pub const QUEUE_PERCENT: u32 = 50;
 pub const EXPRESS_MIN_SEGMENTED: usize = 4;
 
 /// Bytes of copies written to a connection at once: some fifty MESSAGEs of usual length, after
-/// which more bytes in a system call save hardly any time. Each process that sends has a buffer of
-/// this size.
+/// which more bytes in a system call save hardly any time.
 pub const EXPRESS_PIECE_BYTES: usize = 64 * 1024;
 
 /// Microseconds in which further responses are worth waiting for while many are outstanding: one
@@ -32,6 +31,11 @@ pub const EXPRESS_PIECE_BYTES: usize = 64 * 1024;
 /// late for it, since timers are a thousand times longer.
 pub const EXPRESS_GATHER_US: u32 = 400;
 
+/// Microseconds for which a process leaves a socket to another one that waits for further responses
+/// there. Each response would wake one of them. It is back soon, since the other may come upon a
+/// request whose script takes its time.
+pub const EXPRESS_LEAVE_US: u32 = 3 * EXPRESS_GATHER_US;
+
 /// Datagrams taken by one system call then. Each has a buffer for the longest datagram, in each
 /// process; more of them save hardly any time.
-pub const EXPRESS_GATHER_DATAGRAMS: usize = 32;
+pub const EXPRESS_GATHER_DATAGRAMS: usize = 64;

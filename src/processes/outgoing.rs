@@ -15,6 +15,20 @@ const MAX_VIA_BYTES: usize = 512;
 /// Length of a request apart from its fields: names, blanks, line ends, numbers.
 const FRAME_BYTES: usize = 160;
 
+/// An upper bound of the length of a request outside a dialog, whatever the proxy adds.
+pub(super) fn size_at_most(request: &OutgoingRequest<'_>) -> usize {
+    2 * request.method.len()
+        + request.request_uri.len()
+        + request.from.len()
+        + request.from_tag.len()
+        + request.to.len()
+        + request.call_id.len()
+        + request.headers.len()
+        + request.body.len()
+        + MAX_VIA_BYTES
+        + FRAME_BYTES
+}
+
 /// Returned by the proxy at the end of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token {
@@ -195,7 +209,8 @@ impl<'a> HeaderLines<'a> {
     }
 }
 
-const MAX_FORWARDS: &str = "Max-Forwards: ";
+/// Begins the first line of the others.
+pub(super) const MAX_FORWARDS: &str = "Max-Forwards: ";
 
 /// The value of Max-Forwards, and the end of its line, if that is the first one.
 fn leading_max_forwards(lines: &[u8]) -> Option<(u32, usize)> {

@@ -41,7 +41,7 @@ pub use message_table::{
     MessageRecord, MessageTable, MessageText, MessageTexts, RecipientLink, RecipientRecord,
     RecipientState,
 };
-pub use outstanding::{Charge, Destination, OutstandingTable, Share};
+pub use outstanding::{Charge, Destination, DestinationKey, OutstandingTable, Share};
 pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
 pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, Recorded, SenderNote, SenderTable};

@@ -47,6 +47,10 @@ pub enum Share {
 /// Destination of requests by their URI: its host, and its port if present.
 pub type Destination<'a> = (&'a str, Option<u16>);
 
+/// A destination as the table knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationKey(u64);
+
 /// Identifies where the recipients of one message are counted. Passed along with each copy, and
 /// returned when that has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,7 +156,7 @@ impl OutstandingTable {
     /// reached its share.
     pub fn charge_destination(
         &self,
-        destination: Destination<'_>,
+        DestinationKey(destination): DestinationKey,
         charge: Charge,
         limit: usize,
     ) -> bool {
@@ -163,9 +167,7 @@ impl OutstandingTable {
                 .map(|age| now.wrapping_sub(age))
                 .find(|at| at % 16 == time)
         });
-        let slot = self
-            .claim(self.destination(destination), now)
-            .filter(|_| limit > 0);
+        let slot = self.claim(destination, now).filter(|_| limit > 0);
         let (Some(slot), Some(time)) = (slot, time) else {
             return true;
         };
@@ -177,8 +179,8 @@ impl OutstandingTable {
     }
 
     /// The recipient is no longer outstanding.
-    pub fn release_destination(&self, destination: Destination<'_>, charge: Charge) {
-        if let Some(slot) = self.find(self.destination(destination)) {
+    pub fn release_destination(&self, DestinationKey(destination): DestinationKey, charge: Charge) {
+        if let Some(slot) = self.find(destination) {
             self.subtract(slot, charge, 1);
         }
     }
@@ -206,7 +208,8 @@ impl OutstandingTable {
         hasher.finish().max(1)
     }
 
-    fn destination(&self, (host, port): Destination<'_>) -> u64 {
+    /// The key of a destination.
+    pub fn destination(&self, (host, port): Destination<'_>) -> DestinationKey {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.seed);
         // One write for a host of usual length: a hasher is slow on single bytes.
@@ -219,7 +222,7 @@ impl OutstandingTable {
         }
         // A value that no host name contains separates it from the port, and from other keys.
         hasher.write_u32(0xff00_0000 | port.map_or(0, |port| 1 << 16 | u32::from(port)));
-        hasher.finish().max(1)
+        DestinationKey(hasher.finish().max(1))
     }
 
     fn slots_of(key: u64) -> impl Iterator<Item = usize> {
@@ -355,15 +358,19 @@ mod tests {
     fn what_is_never_taken_off_is_gone_with_its_time() {
         let table = table();
         let lost = charge(&table, 1, 1, 100).unwrap();
-        assert!(table.charge_destination(("home.example.com", None), lost, 1));
+        assert!(table.charge_destination(table.destination(("home.example.com", None)), lost, 1));
         for after in [0, 10, 55] {
             NOW.set(1_000 + after);
             assert_eq!(charge(&table, 1, 2, 1), Err(Share::Sender), "{after}");
-            assert!(!table.charge_destination(("HOME.example.com.", None), lost, 1));
+            assert!(!table.charge_destination(
+                table.destination(("HOME.example.com.", None)),
+                lost,
+                1
+            ));
         }
         NOW.set(1_000 + 64);
         let now = charge(&table, 1, 1, 60).unwrap();
-        assert!(table.charge_destination(("home.example.com", None), now, 1));
+        assert!(table.charge_destination(table.destination(("home.example.com", None)), now, 1));
         // A late release subtracts nothing that it had not added.
         table.release(lost, 100);
         assert_eq!(charge(&table, 1, 2, 41), Err(Share::Sender));
@@ -376,16 +383,17 @@ mod tests {
             charge(&table, 1, 1, 2).unwrap(),
             charge(&table, 2, 1, 2).unwrap(),
         );
-        let to = |host, charge| table.charge_destination((host, None), charge, 3);
+        let to =
+            |host, charge| table.charge_destination(table.destination((host, None)), charge, 3);
         assert!(to("a.example.com", one) && to("a.example.com", one));
         assert!(to("a.example.com", other) && !to("a.example.com", other));
         assert!(to("b.example.com", other));
-        table.release_destination(("A.example.com", None), one);
+        table.release_destination(table.destination(("A.example.com", None)), one);
         assert!(to("a.example.com", other));
         NOW.set(1_050);
         assert!(!to("a.example.com", other), "they are still awaited");
         assert!(
-            table.charge_destination(("a.example.com", Some(5070)), other, 1),
+            table.charge_destination(table.destination(("a.example.com", Some(5070))), other, 1),
             "0 is no limit"
         );
     }

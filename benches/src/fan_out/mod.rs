@@ -14,6 +14,7 @@ pub mod hanging_xdms;
 pub mod opensips;
 mod sink;
 pub mod stored;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,6 +31,7 @@ use client::Client;
 use contestant::{ALLOCATOR, Contestant, EXPLODER};
 pub use sink::Recipients;
 use sink::Sink;
+use trial::Trial;
 
 /// Recipients per request.
 pub const SIZES: [usize; 3] = [10, 100, 1_000];
@@ -120,7 +122,8 @@ pub fn run(
     let sink = Sink::start(bench.port(), setting.recipients);
     let sink = sink.expect("the sink has a port of its own");
     let message = cpm_message(SENDER, EXPLODER).text(TEXT);
-    let mut contestants = contestant::all(&bench, cpm, bare_tm, &message);
+    let trial = Trial::of_environment();
+    let mut contestants = trial.contestants(contestant::all(&bench, cpm, bare_tm, &message));
     for contestant in &mut contestants {
         let config = contestant.config.clone();
         contestant.config = config.set_number("tm", "wt_timer", setting.wait_timer_ms);
@@ -130,17 +133,17 @@ pub fn run(
         title: setting.title,
         proxy: "A Kamailio",
         way: Proxy::tcp,
-        sizes: setting.sizes,
+        sizes: &trial.sizes(setting.sizes),
         scripts: &contestant::SCRIPTS,
         is_same_message: true,
         memory: ALLOCATOR,
     };
-    let turns = (rounds, messages);
+    let turns = trial.turns((rounds, messages));
     run_contest(&contest, &bench, (sink, message), contestants, turns, about)
 }
 
 /// What is said of a contest, and what is compared.
-struct Contest {
+struct Contest<'a> {
     name: &'static str,
     title: &'static str,
     /// With its article.
@@ -148,7 +151,7 @@ struct Contest {
     /// How requests reach the proxy.
     way: fn(&Proxy) -> Way,
     /// Recipients per request.
-    sizes: &'static [usize],
+    sizes: &'a [usize],
     /// What a user would write.
     scripts: &'static [&'static str],
     /// All send the same header fields and body; else as many bytes, and the request tells the
@@ -158,7 +161,7 @@ struct Contest {
     memory: &'static str,
 }
 
-impl Contest {
+impl Contest<'_> {
     fn request(&self, message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
         let request = request_to(message, sink, recipients);
         if self.is_same_message {
@@ -170,7 +173,7 @@ impl Contest {
 }
 
 fn run_contest(
-    contest: &Contest,
+    contest: &Contest<'_>,
     bench: &Bench,
     (sink, message): (Sink, CpmMessage),
     contestants: Vec<Contestant>,
@@ -365,7 +368,12 @@ impl Running {
 
     /// Whether copies of ours that were sent without tm are still outstanding.
     fn is_in_the_lane(&self) -> bool {
-        self.name.starts_with("cpm") && self.proxy.statistic("cpm", "express_outstanding") > 0
+        const OUTSTANDING: &str = "cpm.express_outstanding";
+        self.name.starts_with("cpm")
+            && self
+                .proxy
+                .rpc_number(&format!("stats.fetch {OUTSTANDING}"), OUTSTANDING)
+                > 0
     }
 
     /// Waits until the proxy has no transaction left.
@@ -413,7 +421,7 @@ fn request_to(message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
 }
 
 fn write_text(
-    contest: &Contest,
+    contest: &Contest<'_>,
     names: &[&str],
     rounds: usize,
     samples: &Samples,
@@ -455,6 +463,7 @@ fn write_text(
             .scripts
             .iter()
             .map(|script| samples.of(size, script, CPU))
+            .filter(|samples| !samples.is_empty())
             .min_by(|one, other| Spread::of(one).median.total_cmp(&Spread::of(other).median));
         if let Some(better) = better {
             to_scripts.push(format!("{} at {size}", Spread::of_ratios(&own, &better)));
@@ -471,7 +480,7 @@ fn write_text(
     )
 }
 
-fn write_picture(contest: &Contest, names: &[&str], rounds: usize, samples: &Samples) -> Chart {
+fn write_picture(contest: &Contest<'_>, names: &[&str], rounds: usize, samples: &Samples) -> Chart {
     let groups = |quantity: &'static str| {
         let group = |&size: &usize| {
             let values = names

@@ -336,8 +336,8 @@ impl<'a> Block<'a> {
         Transport::of_bits(self.cells.get(self.head, KIND))
     }
 
-    /// Appends a leg after the last one, which is in the cell `last`. Returns its cell; `None`: no
-    /// memory is free, or the leg is too long.
+    /// Appends a leg after the last one, which is in the cell `last`; the block's numbers do not
+    /// include it yet. Returns its cell; `None`: no memory is free, or the leg is too long.
     pub(super) fn push(
         self,
         last: Option<Cell>,
@@ -380,9 +380,6 @@ impl<'a> Block<'a> {
         let count = (self.count_of(cell) + 1) << 8;
         self.cells
             .set(cell, COUNT, number | count | (word + size) as u64);
-        self.set_legs(self.legs() + 1);
-        self.set_unsettled(self.unsettled() + 1);
-        self.set_waiting(self.waiting() + 1);
         Some(cell)
     }
 
@@ -487,12 +484,40 @@ impl<'a> Block<'a> {
             ]
         };
         let ([was_fresh, was_waiting, was_open], [fresh, waiting, open]) = (is(old), is(new));
-        let moved = |number: u64, was: bool, is: bool| {
-            (number + u64::from(is)).saturating_sub(u64::from(was))
+        let moved = |number: u64, is: bool| match is {
+            true => number + 1,
+            false => number.saturating_sub(1),
         };
-        self.set_fresh(moved(self.fresh(), was_fresh, fresh));
-        self.set_waiting(moved(self.waiting(), was_waiting, waiting));
-        self.set_unsettled(moved(self.unsettled(), was_open, open));
+        if was_fresh != fresh {
+            self.set_fresh(moved(self.fresh(), fresh));
+        }
+        if was_waiting != waiting {
+            self.set_waiting(moved(self.waiting(), waiting));
+        }
+        if was_open != open {
+            self.set_unsettled(moved(self.unsettled(), open));
+        }
+    }
+
+    /// Marks waiting legs of one cell as sent, at most `most` of them.
+    pub(super) fn send_waiting_of(
+        self,
+        cell: Cell,
+        most: u64,
+        sent: Progress,
+        places: &mut Vec<Place>,
+    ) -> u64 {
+        let waiting = |place: &Place| self.progress(*place).state == State::Waiting;
+        let before = places.len();
+        for place in self.legs_of(cell).filter(waiting).take(most as usize) {
+            self.cells
+                .set(place.cell, place.word + PROGRESS, sent.to_word());
+            places.push(place);
+        }
+        let sent = (places.len() - before) as u64;
+        self.set_fresh(self.fresh() + sent);
+        self.set_waiting(self.waiting().saturating_sub(sent));
+        sent
     }
 
     /// The key of a leg.

@@ -33,9 +33,14 @@ pub(super) struct Branch {
 impl Branch {
     /// Appends the branch in the form used in Via.
     pub(super) fn write(self, secret: u64, to: &mut Vec<u8>) {
+        let mut digits = [0; DIGITS];
+        write_hex(
+            u64::from(self.place ^ mask(self.key, secret)),
+            &mut digits[..8],
+        );
+        write_hex(self.key, &mut digits[8..]);
         to.extend_from_slice(COOKIE);
-        push_hex(u64::from(self.place ^ mask(self.key, secret)), 8, to);
-        push_hex(self.key, 16, to);
+        to.extend_from_slice(&digits);
     }
 
     /// Reads the digits after the prefix. `None`: the module did not write them.
@@ -57,13 +62,13 @@ fn mask(key: u64, secret: u64) -> u32 {
     hasher.finish() as u32
 }
 
-fn push_hex(value: u64, digits: u32, to: &mut Vec<u8>) {
-    for digit in (0..digits).rev() {
-        to.push(b"0123456789abcdef"[(value >> (4 * digit)) as usize & 15]);
+fn write_hex(value: u64, to: &mut [u8]) {
+    for (place, digit) in to.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(value >> (4 * place)) as usize & 15];
     }
 }
 
-/// Lower case only, as `push_hex` writes it.
+/// Lower case only, as `write_hex` writes it.
 fn hex(digits: &[u8]) -> Option<u64> {
     let (mut value, mut all) = (0, 0);
     for digit in digits {

@@ -3,7 +3,7 @@
 use super::block::{Block, Leg, Lengths, Message, Place};
 use super::branch::{self, Branch};
 use super::outbox::{Batch, Transport};
-use super::timers::{Progress, State};
+use super::timers::Progress;
 
 /// Copies of one block that may be unanswered for less than T1 at a time: as many as the receive
 /// buffer of a typical system holds (RFC 3428 section 8). For a long list it is one 32nd of it, so
@@ -31,18 +31,11 @@ pub(super) fn refill(
     room: &mut Vec<u8>,
 ) -> Batch {
     let mut left = window(block).saturating_sub(block.fresh());
-    let mut places = Vec::new();
+    let mut places = Vec::with_capacity(left.min(block.waiting()) as usize);
+    let sent = Progress::sent(now_ms, &message.timers);
     let mut next = block.cursor();
     while let Some(cell) = next.filter(|_| left > 0 && block.waiting() > 0) {
-        let waiting = |place: &Place| block.progress(*place).state == State::Waiting;
-        for place in block.legs_of(cell).filter(waiting) {
-            if left == 0 {
-                break;
-            }
-            block.set_progress(place, Progress::sent(now_ms, &message.timers));
-            places.push(place);
-            left -= 1;
-        }
+        left -= block.send_waiting_of(cell, left, sent, &mut places);
         if left > 0 {
             next = block.next_cell(cell);
             block.set_cursor(next);
@@ -67,7 +60,6 @@ pub(super) fn write_batch(
     if places.is_empty() {
         return batch;
     }
-    batch.tail.extend_from_slice(&message.tail);
     let mut longest = 0;
     let mut lengths = Vec::with_capacity(places.len());
     for place in places {
@@ -78,7 +70,9 @@ pub(super) fn write_batch(
     let is_padded = message.transport == Transport::Udp
         && places.len() > 1
         && longest + message.tail.len() <= message.max_datagram_bytes as usize;
-    batch.heads.reserve(places.len() * longest);
+    batch
+        .texts
+        .reserve(places.len() * (longest + message.tail.len()));
     batch.copies.reserve(places.len());
     batch.places.reserve(places.len());
     for (place, length) in places.iter().zip(lengths) {
@@ -87,8 +81,9 @@ pub(super) fn write_batch(
         };
         let padding = Some(longest - length).filter(|n| is_padded && *n <= MAX_PADDING_BYTES);
         let padding = padding.unwrap_or(0);
-        write_head(message, &leg, (*place, secret), padding, &mut batch.heads);
-        batch.copies.push((batch.heads.len(), leg.address));
+        write_head(message, &leg, (*place, secret), padding, &mut batch.texts);
+        batch.texts.extend_from_slice(&message.tail);
+        batch.copies.push((batch.texts.len(), leg.address));
         batch.places.push((place.bits(), leg.key));
     }
     batch
@@ -137,6 +132,9 @@ pub(super) fn write_head(
     put(to, &[b"\r\nFrom: ", &message.from, b";tag=", leg.tag]);
     put(to, &[b"\r\nCSeq: "]);
     to.resize(to.len() + padding, b' ');
-    put(to, &[message.cseq.to_string().as_bytes(), b" MESSAGE\r\n"]);
-    put(to, &[b"Call-ID: ", leg.call_id, b"\r\n"]);
+    match message.cseq {
+        1 => put(to, &[b"1 MESSAGE\r\nCall-ID: "]),
+        cseq => put(to, &[cseq.to_string().as_bytes(), b" MESSAGE\r\nCall-ID: "]),
+    }
+    put(to, &[leg.call_id, b"\r\n"]);
 }

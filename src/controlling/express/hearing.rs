@@ -84,6 +84,7 @@ impl Lane {
     /// Sends what the windows have room for, now that responses have been heard. True: it is worth
     /// waiting a moment to read further responses together.
     pub fn go_on(&mut self, now_ms: u64, outbox: &mut Outbox) -> bool {
+        self.count_ended();
         let memory = self.memory.clone();
         let mut roomy = mem::take(&mut self.hearing.roomy);
         for (generation, head) in roomy.drain(..) {

@@ -1,5 +1,7 @@
 //! The lane: takes copies, sends them as far as the window allows, and fires timers.
 
+use std::mem;
+
 use super::block::{Block, Leg, Message, Place, owner_of};
 use super::copies::{WINDOW, has_room, refill, write_batch, write_head};
 use super::outbox::{Batch, Ended, Outbox, Transport};
@@ -20,6 +22,9 @@ const SPACING_MS: u64 = 2;
 
 /// Maximum length of the text that all copies share.
 const MAX_TAIL_BYTES: usize = 64 * 1024;
+
+/// Random bytes that are asked for at once.
+const KEYS_BYTES: usize = 1024;
 
 /// How a copy is sent, as determined by the host.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,7 @@ struct Open {
     head: Cell,
     place: usize,
     last: Option<Cell>,
+    legs: u64,
     headers: Vec<u8>,
     body: Vec<u8>,
     message: Message,
@@ -106,8 +112,12 @@ pub struct Lane {
     open: Option<Open>,
     /// The message read last, with the generation of its block.
     read: Option<(u64, Message)>,
-    keys: Vec<u8>,
+    /// Random bytes, and how many of them have been used.
+    keys: [u8; KEYS_BYTES],
+    keys_used: usize,
     room: Vec<u8>,
+    /// Copies that have ended and are still counted as outstanding.
+    ended: u64,
     sweep: Sweep,
     pub(super) hearing: Hearing,
 }
@@ -125,8 +135,10 @@ impl Lane {
             wants_delivered: false,
             open: None,
             read: None,
-            keys: Vec::new(),
+            keys: [0; KEYS_BYTES],
+            keys_used: KEYS_BYTES,
             room: Vec::new(),
+            ended: 0,
             sweep: Sweep::default(),
             hearing: Hearing::default(),
         }
@@ -200,8 +212,7 @@ impl Lane {
         match block.push(open.last, &leg, &mut self.room) {
             Some(cell) => {
                 open.last = Some(cell);
-                self.memory.add_outstanding(1);
-                outbox.taken += 1;
+                open.legs += 1;
                 true
             }
             None => {
@@ -239,6 +250,7 @@ impl Lane {
             head: block.head,
             place,
             last: None,
+            legs: 0,
             headers: copy.headers.to_vec(),
             body: copy.body.to_vec(),
             message,
@@ -260,11 +272,16 @@ impl Lane {
             cells: &self.memory.cells,
             head: open.head,
         };
-        if block.legs() == 0 {
+        if open.legs == 0 {
             self.memory.leave(open.place as u64);
             block.give_back(None);
             return;
         }
+        block.set_legs(open.legs);
+        block.set_unsettled(open.legs);
+        block.set_waiting(open.legs);
+        self.memory.add_outstanding(open.legs);
+        outbox.taken += open.legs as u32;
         // No other process knows the block yet, so its lock is free unless a process was killed
         // while holding it. In that case the sweep sends the copies.
         let locked = self.memory.cells.lock(open.head, now_ms);
@@ -354,35 +371,53 @@ impl Lane {
         if is_whole {
             self.read(block);
         }
-        self.memory.subtract_outstanding(1);
+        self.ended += 1;
         let Some(leg) = block.leg(place, &mut self.room) else {
             return;
         };
-        let mut ended = Ended {
-            code,
-            attempt: leg.attempt,
-            ..Ended::default()
-        };
+        let texts = &mut outbox.texts;
+        let start = texts.len();
+        let end;
         if let Some((_, message)) = self.read.as_ref().filter(|_| is_whole) {
-            write_head(message, &leg, (place, self.secret), 0, &mut ended.request);
-            ended.request.extend_from_slice(&message.tail);
-            ended.reason = reason.to_vec();
+            write_head(message, &leg, (place, self.secret), 0, texts);
+            texts.extend_from_slice(&message.tail);
+            end = texts.len();
+            texts.extend_from_slice(reason);
         } else {
-            ended.request = [
+            let parts = [
                 b"MESSAGE ",
                 leg.uri,
                 b" SIP/2.0\r\nCall-ID: ",
                 leg.call_id,
                 b"\r\n",
-            ]
-            .concat();
+            ];
+            parts.iter().for_each(|part| texts.extend_from_slice(part));
+            end = texts.len();
         }
-        outbox.ended.push(ended);
+        outbox.ended.push(Ended {
+            code,
+            attempt: leg.attempt,
+            reason: end..texts.len(),
+            request: start..end,
+        });
+    }
+
+    /// Copies that have ended are no longer outstanding: once for all of a call.
+    pub(super) fn count_ended(&mut self) {
+        if self.ended > 0 {
+            self.memory.subtract_outstanding(mem::take(&mut self.ended));
+        }
     }
 
     /// One step of the sweep that fires timers, which only one process runs. Examines a few hundred
     /// copies.
     pub fn sweep(&mut self, now_ms: u64, outbox: &mut Outbox) -> Swept {
+        let swept = self.sweep_some(now_ms, outbox);
+        self.count_ended();
+        swept
+    }
+
+    fn sweep_some(&mut self, now_ms: u64, outbox: &mut Outbox) -> Swept {
         let memory = self.memory.clone();
         while self.sweep.place < memory.len() && !memory.is_empty() {
             match memory.at(self.sweep.place) {
@@ -565,12 +600,14 @@ impl Lane {
     }
 
     fn random_u64(&mut self) -> u64 {
-        if self.keys.len() < 8 {
-            self.keys.resize(1024, 0);
+        if self.keys_used == KEYS_BYTES {
             (self.random)(&mut self.keys);
+            self.keys_used = 0;
         }
         let mut key = [0; 8];
-        key.copy_from_slice(&self.keys.split_off(self.keys.len() - 8));
+        // None is used twice, nor stays where it could be read.
+        key.swap_with_slice(&mut self.keys[self.keys_used..][..8]);
+        self.keys_used += 8;
         u64::from_ne_bytes(key)
     }
 }

@@ -1,6 +1,7 @@
 //! Results of the lane for its caller: copies to send, and copies that have ended.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// The transport of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,28 +26,27 @@ impl Transport {
     }
 }
 
-/// Copies that leave by one socket and have the same tail.
+/// Copies that leave by one socket.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// UDP or TCP.
     pub transport: Transport,
     /// The host's number of the socket.
     pub socket: u64,
-    /// The end of all copies: the other header lines, and the body.
-    pub tail: Vec<u8>,
-    pub(super) heads: Vec<u8>,
+    /// Their texts, one behind the other: whoever sends them passes them on as one.
+    pub(super) texts: Vec<u8>,
     pub(super) copies: Vec<(usize, SocketAddr)>,
     /// The place of each, and its key.
     pub(super) places: Vec<(u32, u64)>,
 }
 
 impl Batch {
-    /// The head of each copy, and its destination. Neighbours with the same destination have the
+    /// The text of each copy, and its destination. Neighbours with the same destination have the
     /// same length, unless that would cost much.
     pub fn copies(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let starts = [0].into_iter().chain(self.copies.iter().map(|copy| copy.0));
-        let heads = starts.zip(&self.copies);
-        heads.map(|(start, (end, address))| (&self.heads[start..*end], *address))
+        let texts = starts.zip(&self.copies);
+        texts.map(|(start, (end, address))| (&self.texts[start..*end], *address))
     }
 
     /// The number of copies.
@@ -65,12 +65,13 @@ impl Batch {
 pub struct Ended {
     /// Final status code; 408 if there was no answer.
     pub code: u16,
-    /// Reason phrase, as received; empty if nothing needs it.
-    pub reason: Vec<u8>,
+    /// Reason phrase, as received; empty if nothing needs it. In [`Outbox::texts`].
+    pub reason: Range<usize>,
     /// [`OutgoingRequest::attempt`](crate::controlling::OutgoingRequest::attempt).
     pub attempt: u64,
-    /// The request as it was sent; only its first line if nothing needs the rest.
-    pub request: Vec<u8>,
+    /// The request as it was sent; only its first line and Call-ID if nothing needs the rest. In
+    /// [`Outbox::texts`].
+    pub request: Range<usize>,
 }
 
 /// Results of a call.
@@ -80,6 +81,8 @@ pub struct Outbox {
     pub batches: Vec<Batch>,
     /// Copies that have ended.
     pub ended: Vec<Ended>,
+    /// The texts of these, in one piece.
+    pub texts: Vec<u8>,
     /// No process sweeps, and one has to from now on.
     pub wakes: bool,
     /// Copies that were taken.

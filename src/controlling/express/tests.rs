@@ -130,14 +130,14 @@ impl Network {
     fn carry_out(&mut self, outbox: Outbox) {
         for batch in &outbox.batches {
             self.batch_sizes.push(batch.len());
-            for (head, address) in batch.copies() {
+            for (text, address) in batch.copies() {
                 assert_eq!(address.ip().to_string(), "192.0.2.9");
                 self.transmissions += 1;
-                self.fly(false, [head, &batch.tail].concat());
+                self.fly(false, text.to_vec());
             }
         }
         for ended in outbox.ended {
-            let text = String::from_utf8(ended.request).unwrap();
+            let text = String::from_utf8(outbox.texts[ended.request].to_vec()).unwrap();
             let uri = text.split(' ').nth(1).unwrap().to_owned();
             if ended.code >= 300 {
                 assert!(text.ends_with("\r\n\r\nHello"), "{text}");
@@ -404,7 +404,7 @@ fn a_copy_is_a_request_as_tm_would_write_it() {
     assert_eq!(batch.socket, 9);
     let texts: Vec<String> = batch
         .copies()
-        .map(|(head, _)| String::from_utf8([head, &batch.tail].concat()).unwrap())
+        .map(|(text, _)| String::from_utf8(text.to_vec()).unwrap())
         .collect();
     let branch = |text: &str| text[text.find("z9hG4bKcpm").unwrap()..][..34].to_owned();
     assert_ne!(branch(&texts[0]), branch(&texts[1]));
@@ -440,9 +440,7 @@ fn padding_makes_no_datagram_too_long() {
         }
         lane.flush(5, &mut outbox);
         let batch = &outbox.batches[0];
-        let sizes = batch
-            .copies()
-            .map(|(head, _)| head.len() + batch.tail.len());
+        let sizes = batch.copies().map(|(text, _)| text.len());
         sizes.collect::<Vec<_>>()
     };
     let all = sizes(65_507);

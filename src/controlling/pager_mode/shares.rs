@@ -11,7 +11,7 @@ use crate::controlling::refusal::{RETRY_AFTER_S, Refusal};
 use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
 use crate::log::{LogAt, at};
-use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
+use crate::shared::{Charge, DestinationKey, OutstandingTable, Share, Source};
 use crate::sip::{PlainUri, StatusCode, Uri};
 
 impl Request {
@@ -92,21 +92,46 @@ impl ControllingFunction {
         if !goes_on {
             outstanding.release(charge, 1);
         }
-        if let Some(destination) = self.destination(recipient) {
+        if let Some(destination) = self.destination(recipient, outstanding) {
             outstanding.release_destination(destination, charge);
         }
     }
 
     /// The destination whose share counts the copies for this recipient, if its URI alone
     /// determines the next hop.
-    fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
+    fn destination(
+        &self,
+        recipient: Option<&str>,
+        outstanding: &OutstandingTable,
+    ) -> Option<DestinationKey> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
+        let place = place_of(recipient);
+        // Recipients of one list often have one destination.
+        let mut last = self.last_destination.borrow_mut();
+        if let (Some(place), Some((known, key))) = (place, &*last)
+            && place == known
+        {
+            return Some(*key);
+        }
         if let Some(uri) = PlainUri::read_before_parameters(recipient) {
-            return Some((uri.host, uri.port));
+            let key = outstanding.destination((uri.host, uri.port));
+            if let Some(place) = place {
+                let (known, known_key) = last.get_or_insert_with(|| (String::new(), key));
+                place.clone_into(known);
+                *known_key = key;
+            }
+            return Some(key);
         }
         let uri = Uri::parse(recipient).ok()?;
-        Some((uri.host()?, uri.port()))
+        Some(outstanding.destination((uri.host()?, uri.port())))
     }
+}
+
+/// What follows the user of a usual URI: the same text is the same destination.
+fn place_of(uri: &str) -> Option<&str> {
+    let at = memchr::memrchr(b'@', uri.as_bytes())?;
+    let has_more = memchr::memchr2(b';', b'?', &uri.as_bytes()[..at]).is_some();
+    (!has_more).then(|| &uri[at + 1..])
 }
 
 /// A host that respects each destination's share.
@@ -134,7 +159,7 @@ impl Host for Shared<'_> {
         let limit = self.service.settings().shares.destination;
         let destination = self
             .service
-            .destination(Some(outgoing.request_uri))
+            .destination(Some(outgoing.request_uri), self.outstanding)
             .filter(|_| !to_isf);
         if let Some(destination) = destination
             && !self
