@@ -94,8 +94,10 @@ impl Recipients {
                     if let Some(last) = last {
                         recipients.distinct[last].next = Some(place);
                     }
-                    known.entry(keys.whole).or_insert(place);
                     known.entry(keys.address).or_insert(place);
+                    if keys.whole != keys.address {
+                        known.entry(keys.whole).or_insert(place);
+                    }
                     recipients.push(&entry);
                 }
             }
@@ -105,12 +107,16 @@ impl Recipients {
 
     /// Searches for the recipient that this URI names.
     fn find(&self, known: &Known, keys: ComparisonKeys, uri: &Uri<'_>) -> Found {
-        if let Some(&place) = known.get(&keys.whole)
+        let whole = known.get(&keys.whole).copied();
+        if let Some(place) = whole
             && self.is(place, uri)
         {
             return Found::Same(place);
         }
-        let mut at = known.get(&keys.address).copied();
+        let mut at = match keys.whole == keys.address {
+            true => whole,
+            false => known.get(&keys.address).copied(),
+        };
         let mut last = None;
         for _ in 0..MAX_COMPARED {
             match at {

@@ -233,14 +233,27 @@ impl KeyHasher {
     }
 
     fn push_all(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.push(byte);
+        let end = self.used + bytes.len();
+        match self.block.get_mut(self.used..end) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.used = end;
+            }
+            None => bytes.iter().for_each(|&byte| self.push(byte)),
         }
     }
 
     fn push_lower(&mut self, text: &str) {
-        for byte in text.bytes() {
-            self.push(byte.to_ascii_lowercase());
+        let end = self.used + text.len();
+        match self.block.get_mut(self.used..end) {
+            Some(room) => {
+                room.copy_from_slice(text.as_bytes());
+                room.make_ascii_lowercase();
+                self.used = end;
+            }
+            None => text
+                .bytes()
+                .for_each(|byte| self.push(byte.to_ascii_lowercase())),
         }
     }
 
@@ -250,8 +263,20 @@ impl KeyHasher {
 
     /// A component with its escapes decoded, and an end marker.
     fn push_component(&mut self, text: &str, case: Case) {
-        for character in unescape(text.bytes()) {
-            self.push_mark(case.of(character));
+        let end = self.used + 2 * text.len();
+        match self.block.get_mut(self.used..end) {
+            // As below, for nearly every component.
+            Some(room) if memchr::memchr(b'%', text.as_bytes()).is_none() => {
+                for (mark, byte) in room.as_chunks_mut().0.iter_mut().zip(text.bytes()) {
+                    *mark = case.of(u16::from(byte)).to_ne_bytes();
+                }
+                self.used = end;
+            }
+            _ => {
+                for character in unescape(text.bytes()) {
+                    self.push_mark(case.of(character));
+                }
+            }
         }
         self.push_mark(END);
     }
