@@ -109,7 +109,7 @@ test-deb-source: deps ## the source package's test: it builds without a network
 	@tools/test-deb source
 
 .PHONY: bench
-bench: deps build ## performance, compared with others (QUICK=1: few samples; with OPENSIPS and OPENSIPS_SRC under it too)
+bench: deps build ## performance, compared with others (QUICK=1: few samples; parts: benches/src/fan_out/trial.rs; with OPENSIPS and OPENSIPS_SRC under it too)
 	@tools/deps bench
 	@[ -z "$(OPENSIPS)" ] || [ -z "$(OPENSIPS_SRC)" ] || $(MAKE) --no-print-directory build PROXY=opensips
 	$(CARGO) run --release --package cpm-benches --features contestants

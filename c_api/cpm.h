@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 20u
+#define CPM_ABI 21u
 
 /* Sizes of arrays that a host needs. */
 
@@ -459,6 +459,8 @@ struct cpm_express_batch {
 	uint64_t socket;
 	const struct cpm_express_copy *copies;
 	size_t n;
+	/* with is_reliable: 1 is written here for each copy whose connection cannot be made; all are 0 */
+	uint8_t *lost;
 };
 
 /* A response that has arrived. */
@@ -549,8 +551,8 @@ struct cpm_host {
 	 * its transport, the connection is full, or a feature of the proxy would be bypassed. */
 	int (*express_way)(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
 
-	/* Sends copies of the express lane unchanged. Returns how many; the connection has no room for
-	 * the others. */
+	/* Sends copies of the express lane unchanged. Returns how many, those that are lost included; the
+	 * connection has no room for the others. */
 	size_t (*express_send)(const struct cpm_express_batch *batch);
 
 	/* Cancels an INVITE. */

@@ -281,8 +281,10 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		}
 		if(n == 0)
 			return from;
-		if(tcp_send(&destination, NULL, (char *)first->text.s, (unsigned)len) < 0)
+		if(tcp_send(&destination, NULL, (char *)first->text.s, (unsigned)len) < 0) {
 			LM_NOTICE("%u copies could not be sent over TCP\n", (unsigned)n);
+			memset(batch->lost + from, 1, n);
+		}
 		from += n;
 	}
 	return from;

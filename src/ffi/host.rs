@@ -207,19 +207,30 @@ impl Proxy for CHost<'_> {
         is_open.then(|| way_of(&way, via))
     }
 
-    fn express_send(&self, batch: &express::Batch) -> usize {
+    fn express_send(&self, batch: &express::Batch) -> express::Accepted {
         let copies = batch.copies().map(|(text, to)| cpm_express_copy {
             text: lend(text),
             to: address_to_c(to),
         });
         let copies: Vec<cpm_express_copy> = copies.collect();
+        let is_reliable = batch.transport == express::Transport::Tcp;
+        let mut lost = vec![0; if is_reliable { copies.len() } else { 0 }];
         let lent = cpm_express_batch {
-            is_reliable: c_int::from(batch.transport == express::Transport::Tcp),
+            is_reliable: c_int::from(is_reliable),
             socket: batch.socket,
             copies: copies.as_ptr(),
             n: copies.len(),
+            lost: lost.as_mut_ptr(),
         };
-        call!(self.express_send(&raw const lent) else copies.len())
+        let copies = call!(self.express_send(&raw const lent) else copies.len());
+        let lost = lost
+            .iter()
+            .enumerate()
+            .filter(|(_, is_lost)| **is_lost != 0);
+        express::Accepted {
+            copies,
+            lost: lost.map(|(number, _)| number).collect(),
+        }
     }
 
     fn cancel(&self, invite: TransactionKey) {

@@ -187,9 +187,14 @@ pub(super) fn transmit(service: &ControllingFunction, proxy: &dyn Proxy, outbox:
         return;
     };
     for batch in &outbox.batches {
-        let sent = proxy.express_send(batch);
-        if sent < batch.len() {
-            lane.borrow_mut().unsent(batch, sent, proxy.now_ms());
+        let accepted = proxy.express_send(batch);
+        if accepted.copies < batch.len() {
+            lane.borrow_mut()
+                .unsent(batch, accepted.copies, proxy.now_ms());
+        }
+        if !accepted.lost.is_empty() {
+            lane.borrow_mut()
+                .lose(batch, &accepted.lost, proxy.now_ms());
         }
     }
     if outbox.wakes {

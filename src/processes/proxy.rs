@@ -66,9 +66,8 @@ pub trait Proxy: GroupDatabase {
     /// address, the request is too long for its transport, or a function of the proxy would be
     /// bypassed.
     fn express_way(&self, outgoing: &Outgoing<'_>, hop: &str) -> Option<express::Way<'_>>;
-    /// Sends copies of the express lane unchanged. Returns how many; the connection has no room for
-    /// the others.
-    fn express_send(&self, batch: &express::Batch) -> usize;
+    /// Sends copies of the express lane unchanged.
+    fn express_send(&self, batch: &express::Batch) -> express::Accepted;
     /// Cancels an INVITE.
     fn cancel(&self, invite: TransactionKey);
     /// Forwards the received request. `false`: not sent, and answered.

@@ -161,10 +161,13 @@ impl Proxy for Stage {
         })
     }
 
-    fn express_send(&self, batch: &lane::Batch) -> usize {
+    fn express_send(&self, batch: &lane::Batch) -> lane::Accepted {
         let addresses: Vec<String> = batch.copies().map(|(_, to)| to.to_string()).collect();
         self.note(format!("express to {}", addresses.join(" ")));
-        batch.len()
+        lane::Accepted {
+            copies: batch.len(),
+            lost: Vec::new(),
+        }
     }
 
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {

@@ -1,7 +1,8 @@
 //! A part of a contest, for whoever changes the lane and wants to see the effect within a minute:
 //!
 //! ```text
-//! SIZES=1000 CONTESTANTS="cpm,Lua script" BEFORE=/tmp/cpm.so ROUNDS=15 QUICK=1 make bench ...
+//! QUICK=1 SIZES=1000 ROUNDS=15 CONTESTANTS="cpm,Lua script" BEFORE=/tmp/cpm.so \
+//!     cargo run --release -p cpm-benches --features contestants fan_out
 //! ```
 //!
 //! Another build of the module takes part as a contestant of its own: CPU time depends on what else

@@ -2,11 +2,11 @@
 
 use std::mem;
 
-use super::block::{Block, Leg, Message, Place, owner_of};
+use super::block::{Block, Leg, Message, Place};
 use super::copies::{WINDOW, has_room, refill, write_batch, write_head};
-use super::outbox::{Batch, Ended, Outbox, Transport};
+use super::outbox::{Ended, Outbox, Transport};
 use super::table::{LaneMemory, NEVER_MS};
-use super::timers::{Progress, State, Timers};
+use super::timers::{State, Timers};
 use crate::controlling::OutgoingRequest;
 use crate::shared::Cell;
 
@@ -14,7 +14,7 @@ use crate::shared::Cell;
 const SLICE: usize = 32;
 
 /// Milliseconds between two sweeps: a timer fires at most this late.
-const SWEEP_MS: u64 = 100;
+pub(super) const SWEEP_MS: u64 = 100;
 
 /// In this many milliseconds at most one window of copies is retransmitted. If all were sent at
 /// once, the receiver would lose the same ones each time.
@@ -22,6 +22,9 @@ const SPACING_MS: u64 = 2;
 
 /// Maximum length of the text that all copies share.
 const MAX_TAIL_BYTES: usize = 64 * 1024;
+
+/// The end of a copy that cannot be sent (RFC 3261 8.1.3.1).
+const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 
 /// Random bytes that are asked for at once.
 const KEYS_BYTES: usize = 1024;
@@ -301,34 +304,6 @@ impl Lane {
         outbox.wakes |= !self.memory.set_swept(true);
     }
 
-    /// The connection accepted only the first `sent` of these copies; the others wait for the next
-    /// sweep.
-    pub fn unsent(&mut self, batch: &Batch, sent: usize, now_ms: u64) {
-        let cells = &self.memory.cells;
-        for (bits, key) in batch.places.iter().skip(sent) {
-            let Some((cell, number)) = Place::of_bits(*bits, cells) else {
-                continue;
-            };
-            let Some(block) = owner_of(cells, cell) else {
-                continue;
-            };
-            let Some(_locked) = cells.lock(block.head, now_ms) else {
-                continue;
-            };
-            let place = block.legs_of(cell).nth(number).filter(|place| {
-                block.owns(cell)
-                    && block.key(*place) == *key
-                    && block.progress(*place).state == State::Trying
-            });
-            if let Some(place) = place {
-                block.set_progress(place, Progress::WAITING);
-                block.turn_back_to(cell);
-                let due_ms = now_ms + SWEEP_MS;
-                self.memory.due_by(block.place(), block.head, due_ms);
-            }
-        }
-    }
-
     /// Sends waiting copies, as far as the window allows.
     pub(super) fn send_waiting(&mut self, block: Block<'_>, now_ms: u64, outbox: &mut Outbox) {
         self.read(block);
@@ -341,7 +316,7 @@ impl Lane {
     }
 
     /// A timer of the block fires at this time or earlier.
-    fn fires_by(&self, block: Block<'_>, fires_ms: u64) {
+    pub(super) fn fires_by(&self, block: Block<'_>, fires_ms: u64) {
         block.set_fires_ms(fires_ms.min(block.fires_ms()));
         self.memory.due_by(block.place(), block.head, fires_ms);
     }
@@ -538,7 +513,12 @@ impl Lane {
         let mut is_needed = false;
         for place in block.legs_of(cell) {
             let mut progress = block.progress(place);
-            if progress.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            if progress.is_lost() {
+                let (code, reason) = NOT_SENDABLE;
+                self.end(block, place, code, reason, outbox);
+                progress = progress.now_in(State::Completed);
+                block.set_progress(place, progress);
+            } else if progress.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
                 match progress.fired(now_ms, is_reliable, &timers) {
                     Some(next) => {
                         progress = next;

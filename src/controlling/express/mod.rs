@@ -22,6 +22,7 @@
 //! |---|---|
 //! | `lane` | takes, sends, sweeps |
 //! | `hearing` | hears responses |
+//! | `connection` | copies that a connection has not taken |
 //! | `copies` | which copies may be sent, and their text |
 //! | `block` | the state of a message, in shared memory |
 //! | `table` | the blocks in use, and when each is due |
@@ -32,6 +33,7 @@
 
 mod block;
 mod branch;
+mod connection;
 mod copies;
 mod hearing;
 mod lane;
@@ -44,6 +46,6 @@ mod timers;
 
 pub use branch::BYTES as BRANCH_BYTES;
 pub use lane::{Lane, Swept, Way};
-pub use outbox::{Batch, Ended, Outbox, Transport};
+pub use outbox::{Accepted, Batch, Ended, Outbox, Transport};
 pub use table::LaneMemory;
 pub use timers::Timers;

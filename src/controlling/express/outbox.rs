@@ -60,6 +60,15 @@ impl Batch {
     }
 }
 
+/// What the proxy has done with a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// How many copies it has taken; the connection has no room for the others.
+    pub copies: usize,
+    /// Those among them whose connection cannot be made, by their numbers in the batch.
+    pub lost: Vec<usize>,
+}
+
 /// A copy that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {

@@ -119,6 +119,20 @@ impl Progress {
         }
     }
 
+    /// After it has turned out that it cannot be sent.
+    pub(super) fn lost(self) -> Self {
+        Progress {
+            is_fresh: false,
+            next_ms: 0,
+            ..self
+        }
+    }
+
+    /// Whether it could not be sent. No timer fires after 0 ms.
+    pub(super) fn is_lost(self) -> bool {
+        self.state == State::Trying && self.next_ms == 0
+    }
+
     pub(super) fn to_word(self) -> u64 {
         self.sent_ms << (OFFSET_BITS + 3)
             | u64::from(self.next_ms) << 3

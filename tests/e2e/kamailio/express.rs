@@ -1,6 +1,6 @@
 //! The express lane under Kamailio: what closes it, and what sees responses before tm.
 
-use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
 
 use cpm_testbed::{Bench, Certificate, PATIENCE, ProxyConfig};
 
@@ -340,6 +340,37 @@ fn what_sees_responses_sees_those_to_copies() {
         proxy.expect_log(case.sees);
         proxy.stop();
     }
+}
+
+/// More than a window of copies to a TCP port that refuses: they do not wait for timer F, and
+/// nobody else waits for them.
+#[test]
+fn copies_to_a_port_that_refuses_fail_at_once() {
+    const REFUSED: usize = 100;
+    let bench = Bench::new("port_that_refuses");
+    let routes = format!(
+        "{HANDLE}
+        event_route[cpm:recipient-failed] {{ xlog(\"L_NOTICE\", \"lost $cpm(code) $cpm(reason)\\n\"); }}"
+    );
+    // Nothing of it fires while the test waits.
+    let config = open(cpm_proxy(&routes)).set_number("tm", "fr_timer", 100_000);
+    let proxy = bench.proxy(&config.set_number("cpm", "max_recipients", 200));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let refusing = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = refusing.local_addr().expect("an address");
+    drop(refusing);
+    let uris = (0..REFUSED).map(|n| format!("sip:u{n}@{address};transport=tcp"));
+    send(
+        &anne,
+        proxy.tcp(),
+        uris.chain([bill.uri("bill"), bill.tcp_uri("ben")]),
+    );
+    bill.expect_requests("MESSAGE", 2);
+    expect_counter(&proxy, "failed", REFUSED as u64);
+    proxy.expect_log("lost 503 Not Sendable");
+    assert_eq!(by_the_lane(&proxy, 2), REFUSED as u64 + 2);
+    assert_eq!(counter(&proxy, "express_by_tm"), 0);
+    proxy.stop();
 }
 
 /// A module that takes datagrams on arrival keeps doing so; the lane works without them.

@@ -51,6 +51,33 @@ fn what_a_connection_has_no_room_for_goes_later() {
     assert_eq!(later.repeated, 0);
 }
 
+#[test]
+fn copies_whose_connection_cannot_be_made_end_with_the_next_sweep() {
+    let (mut lane, outbox) = sent_over_a_connection(40);
+    lane.lose(&outbox.batches[0], &[0, 7, 7, 39, 40], 5);
+    let mut swept = Outbox::default();
+    while lane.sweep(6, &mut swept) == Swept::More {}
+    let texts: Vec<String> = swept
+        .ended
+        .iter()
+        .map(|ended| {
+            assert_eq!((ended.code, ended.attempt), (503, 1));
+            assert_eq!(&swept.texts[ended.reason.clone()], b"Not Sendable");
+            String::from_utf8_lossy(&swept.texts[ended.request.clone()]).into_owned()
+        })
+        .collect();
+    let lost = [0, 7, 39].map(|number| head_of(&outbox, number));
+    assert_eq!(texts, lost, "each once");
+    assert!(swept.batches.is_empty());
+    assert_eq!(lane.memory().outstanding(), 37);
+    let rest: Vec<usize> = (0..40).collect();
+    lane.lose(&outbox.batches[0], &rest, 7);
+    while lane.sweep(8, &mut swept) == Swept::More {}
+    assert_eq!(swept.ended.len(), 40);
+    assert_eq!(lane.memory().outstanding(), 0);
+    assert_eq!(lane.memory().bytes(), 0);
+}
+
 /// Work is linear in what had no room: nobody is looked at for it who has been sent.
 #[test]
 fn a_full_connection_costs_only_those_who_wait_for_it() {
