@@ -1,5 +1,5 @@
 //! Certificates and authorities in files, and the authorities of the system: read in one place for
-//! the MSRP relay and for XDMSs, so that both trust the same.
+//! the MSRP relay, XDMSs and the server of the store, so that all trust the same.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

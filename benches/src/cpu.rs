@@ -24,6 +24,11 @@ pub(crate) fn time_of(proxy: &Proxy) -> Duration {
     exact.unwrap_or_else(|| processes.iter().map(|process| process.cpu_time).sum())
 }
 
+/// The same of one process; nothing if the kernel keeps no such statistics.
+pub(crate) fn time_of_process(pid: u32) -> Duration {
+    exact_time_of(pid).unwrap_or_default()
+}
+
 fn exact_time_of(pid: u32) -> Option<Duration> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     tasks

@@ -168,7 +168,7 @@ fn run_crowd(root: &Path, quick: bool) -> Report {
 }
 
 fn run_stored(root: &Path, quick: bool) -> Report {
-    let turns = if quick { (3, 2_000) } else { (11, 10_000) };
+    let turns = if quick { (3, 2_000) } else { (5, 4_000) };
     let about = machine::describe(&[machine::kamailio_version()]);
     fan_out::stored::run(&root.join("target/kamailio/cpm.so"), turns, &about)
 }

@@ -705,6 +705,14 @@ pub const ALL: &[Parameter] = &[
         "the name of this node among those that share the store",
     ),
     Parameter::new(
+        "store_ca_file",
+        Kind::Text(|s, v| {
+            let file = some_text(v).map(|file| file.map(Into::into));
+            assign(&mut s.store_ca_file, file)
+        }),
+        "certificates that vouch for the server of the store",
+    ),
+    Parameter::new(
         STORE_CONTENT,
         Kind::Text(|s, v| assign(&mut s.store_content, state_dir::parse(v))),
         "a folder for the content of large messages, where nodes share the store",

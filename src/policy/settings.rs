@@ -116,6 +116,9 @@ unset_at_first! {
         /// `store_node`: the name of this node among those that share the store; `None`: that of
         /// the machine.
         pub store_node: Option<String>,
+        /// `store_ca_file`: authorities trusted for the server of the store, instead of the
+        /// system's.
+        pub store_ca_file: Option<PathBuf>,
         /// `store_content`: the folder with the content of large messages in a store that several
         /// nodes share; `None`: large messages are not kept there.
         pub store_content: Option<PathBuf>,
@@ -255,6 +258,8 @@ pub enum SettingsError {
     NoSharedKey,
     /// `store_content` without a `store` that several nodes share.
     NoSharedStore,
+    /// `store_ca_file` without a `store` that is spoken to over TLS.
+    NoTlsStore,
     /// `deferred_codes` without `store`.
     NoStore,
     /// `deferred_on_register` without `deferred_codes`.
@@ -288,6 +293,9 @@ impl fmt::Display for SettingsError {
             }
             SettingsError::NoSharedStore => {
                 "store_content is set, but store is not a server for several nodes: a folder has room for content"
+            }
+            SettingsError::NoTlsStore => {
+                "store_ca_file is set, but store is not a server that is spoken to over TLS (rediss:)"
             }
             SettingsError::NoStore => {
                 "deferred_codes is set, but not store, in which messages wait for their recipients"
@@ -336,6 +344,9 @@ impl Settings {
         if self.store_content.is_some() && !self.store.as_ref().is_some_and(StorePlace::is_shared) {
             return Err(SettingsError::NoSharedStore);
         }
+        if self.store_ca_file.is_some() && !self.store.as_ref().is_some_and(StorePlace::is_tls) {
+            return Err(SettingsError::NoTlsStore);
+        }
         let is_deferred = !self.deferral.codes.is_empty();
         if is_deferred && self.store.is_none() {
             return Err(SettingsError::NoStore);
@@ -379,6 +390,7 @@ mod tests {
             "id_key_file",
             "parameter_file",
             "store_node",
+            "store_ca_file",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",
@@ -482,6 +494,21 @@ mod tests {
         let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
         settings.set("store", "redis://localhost").unwrap();
         assert_eq!(settings.check(), Err(SettingsError::NoSharedKey));
+    }
+
+    #[test]
+    fn authorities_are_for_a_store_over_tls() {
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        settings.set("id_key_file", "/etc/cpm.key").unwrap();
+        settings.set("store_ca_file", "/etc/ssl/store.pem").unwrap();
+        for (store, expected) in [
+            ("redis://localhost", Err(SettingsError::NoTlsStore)),
+            ("file:/var/lib/cpm", Err(SettingsError::NoTlsStore)),
+            ("rediss://localhost", Ok(())),
+        ] {
+            settings.set("store", store).unwrap();
+            assert_eq!(settings.check(), expected, "{store}");
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl StorePlace {
         let (Some(scheme), Ok(server)) = (scheme, text.into_connection_info()) else {
             return Err(ParameterError::NotAStore);
         };
+        // `#insecure`: any certificate. That is no protection.
+        if text.contains('#') {
+            return Err(ParameterError::NotAStore);
+        }
         let database = server.redis_settings().db();
         Ok(Some(StorePlace {
             kind: StoreKind::Server(text.to_owned()),
@@ -68,6 +72,11 @@ impl StorePlace {
     /// Whether several nodes share it.
     pub fn is_shared(&self) -> bool {
         matches!(self.kind, StoreKind::Server(_))
+    }
+
+    /// Whether it is a server that is spoken to over TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(&self.kind, StoreKind::Server(url) if url.starts_with("rediss:"))
     }
 
     /// Its value without the password.
@@ -120,6 +129,7 @@ mod tests {
             "http://h/0",
             "redis:h",
             "redis://h/x",
+            "rediss://h/#insecure",
             "",
         ] {
             assert_eq!(shown(other), Err(ParameterError::NotAStore), "{other}");

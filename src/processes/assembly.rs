@@ -220,7 +220,7 @@ impl Service {
         }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
-            let folder = location(&control).and_then(|place| place.content());
+            let folder = location(&control)?.and_then(|place| place.content());
             let store = folder
                 .zip(control.content_space())
                 .map(|(folder, space)| RelayStore { folder, space });
@@ -509,7 +509,7 @@ fn take_over(
     runs_as: Option<RunsAs>,
     notice: &dyn Fn(fmt::Arguments<'_>),
 ) -> Result<(Option<StoreLock>, u64), StartError> {
-    let dir = match location(control) {
+    let dir = match location(control)? {
         None => return Ok((None, 0)),
         Some(Location::Folder(dir)) => dir,
         Some(Location::Server(server, node)) => {

@@ -146,7 +146,7 @@ impl Keeping {
         gauges: KeptGauges,
         desk: Option<&Rc<Desk>>,
     ) -> Result<Option<Self>, StoreError> {
-        let (Some(location), Some(desk)) = (location(service), desk) else {
+        let (Some(location), Some(desk)) = (location(service)?, desk) else {
             return Ok(None);
         };
         let Some(space) = service.store_space() else {

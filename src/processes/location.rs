@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use crate::controlling::ControllingFunction;
 use crate::policy::StoreKind;
-use crate::store::{ContentFolder, Location, NodeSettings, ServerAddress};
+use crate::store::{ContentFolder, Location, NodeSettings, ServerAddress, StoreError};
 
 /// Where accepted messages are kept; `None`: in memory only.
-pub(super) fn location(service: &ControllingFunction) -> Option<Location> {
+///
+/// # Errors
+/// The authorities for its server cannot be read.
+pub(super) fn location(service: &ControllingFunction) -> Result<Option<Location>, StoreError> {
     let settings = service.settings();
-    match settings.store.as_ref()?.kind() {
-        StoreKind::Folder(dir) => Some(Location::Folder(dir.clone())),
+    let Some(store) = &settings.store else {
+        return Ok(None);
+    };
+    match store.kind() {
+        StoreKind::Folder(dir) => Ok(Some(Location::Folder(dir.clone()))),
         StoreKind::Server(url) => {
             let check = service.ids().derived("store check");
             let node = NodeSettings {
@@ -24,7 +30,14 @@ pub(super) fn location(service: &ControllingFunction) -> Option<Location> {
                     .map(ContentFolder::of_nodes),
                 key_check: hex::encode(&check[..8]),
             };
-            Some(Location::Server(Box::new(ServerAddress::parse(url)?), node))
+            let Some(mut server) = ServerAddress::parse(url) else {
+                return Ok(None);
+            };
+            if let Some(file) = &settings.store_ca_file {
+                let trusting = server.trusting(file);
+                server = trusting.map_err(|why| StoreError::of_server(&server, why))?;
+            }
+            Ok(Some(Location::Server(Box::new(server), node)))
         }
     }
 }

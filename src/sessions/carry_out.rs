@@ -9,7 +9,7 @@ use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionHost};
 use super::schedule::Wake;
 use crate::controlling::large_message_mode::{
-    Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
+    Action, DialogName, InviteRequest, LegNumber, SessionId, SessionReply, Side, TransactionKey,
 };
 use crate::controlling::{
     AboutRequest, Fate, LegCorrelation, Mode, OutgoingRequest, RETRY_AFTER_S,
@@ -175,16 +175,7 @@ impl Sessions {
                 uri,
                 fate,
                 code,
-            } => self.tell_of_recipient(
-                DialogName {
-                    session: id,
-                    side: Side::Leg(leg),
-                },
-                (recipient, &uri),
-                fate,
-                code,
-                host,
-            ),
+            } => self.tell_of_recipient((id, leg), (recipient, &uri), fate, code, host),
             Action::Ended => self.ended(now, id, host),
         }
     }
@@ -256,29 +247,33 @@ impl Sessions {
 
     fn tell_of_recipient(
         &mut self,
-        dialog: DialogName,
+        (id, leg): (SessionId, LegNumber),
         (recipient, uri): (u32, &str),
         fate: Fate,
         code: u16,
         host: &dyn SessionHost,
     ) {
-        let Some(entry) = self.sessions.get_mut(&dialog.session) else {
+        let Some(entry) = self.sessions.get_mut(&id) else {
             return;
         };
         if self.is_ending && entry.stored.is_kept() {
             // It is not over: the next process goes on.
             return;
         }
-        entry.stored.note(uri, fate, code, host);
-        let entry = &self.sessions[&dialog.session];
+        entry.stored.note((leg, uri), fate, code, host);
+        let entry = &self.sessions[&id];
         let recipient = entry.place(recipient);
-        let name = self.service.ids().names().write(dialog);
+        let name = self.leg_name(id, leg);
         let about = self.about(entry);
         let (event, state) = match fate {
             Fate::Delivered => (Some(Event::RecipientDelivered), RecipientState::Delivered),
             Fate::Failed => (Some(Event::RecipientFailed), RecipientState::Failed),
             Fate::Interworked => (None, RecipientState::Interworked),
-            Fate::Deferred => (Some(Event::RecipientDeferred), RecipientState::Waiting),
+            Fate::Deferred => (
+                // Until it is kept, nothing waits: a push would wake up a phone for nothing.
+                entry.stored.is_kept().then_some(Event::RecipientDeferred),
+                RecipientState::Waiting,
+            ),
         };
         if let Some(messages) = self.service.messages() {
             messages.set(entry.record.recipient(recipient), state, code);
@@ -297,6 +292,33 @@ impl Sessions {
             let to = format!("<{uri}>");
             host.event(event, code, &stand_in(entry, &about, uri, &to, &name));
         }
+    }
+
+    /// The store has the message: it waits for a recipient that was away before that.
+    pub(super) fn tell_of_waiting(
+        &self,
+        id: SessionId,
+        leg: LegNumber,
+        uri: &str,
+        code: u16,
+        host: &dyn SessionHost,
+    ) {
+        let Some(entry) = self.sessions.get(&id) else {
+            return;
+        };
+        let (name, about) = (self.leg_name(id, leg), self.about(entry));
+        let to = format!("<{uri}>");
+        let request = stand_in(entry, &about, uri, &to, &name);
+        host.event(Event::RecipientDeferred, code, &request);
+    }
+
+    /// The Call-ID of a leg.
+    fn leg_name(&self, session: SessionId, leg: LegNumber) -> String {
+        let side = Side::Leg(leg);
+        self.service
+            .ids()
+            .names()
+            .write(DialogName { session, side })
     }
 
     /// The data of a session's message, as far as they are known by now.

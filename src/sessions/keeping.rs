@@ -58,11 +58,16 @@ impl Sessions {
             return host.discard(number);
         };
         self.service.note_large(&job);
-        for (uri, settled) in ends {
-            host.settle(&job, &uri, settled);
+        for end in &ends {
+            host.settle(&job, &end.uri, end.settled);
         }
         entry.stored = Stored::Kept(job);
         self.command(id, RelayCommand::Kept);
+        for end in ends {
+            if let Settled::Deferred(code) = end.settled {
+                self.tell_of_waiting(id, end.leg, &end.uri, code, host);
+            }
+        }
     }
 
     /// The store does not have it, and will not.

@@ -1,7 +1,7 @@
 //! What the store has to do with a session.
 
 use super::host::SessionHost;
-use crate::controlling::large_message_mode::AcceptedInvite;
+use crate::controlling::large_message_mode::{AcceptedInvite, LegNumber};
 use crate::controlling::{FanOutJob, Fate};
 use crate::store::Settled;
 
@@ -19,8 +19,16 @@ pub(super) enum Stored {
     Kept(Box<FanOutJob>),
 }
 
-/// How recipients have ended, by their URIs.
-pub(super) type Ends = Vec<(String, Settled)>;
+/// How recipients have ended.
+pub(super) type Ends = Vec<End>;
+
+/// How a recipient has ended.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) leg: LegNumber,
+    pub(super) uri: String,
+    pub(super) settled: Settled,
+}
 
 impl Stored {
     /// The store has it.
@@ -29,7 +37,13 @@ impl Stored {
     }
 
     /// A recipient has ended on one leg.
-    pub(super) fn note(&mut self, uri: &str, fate: Fate, code: u16, host: &dyn SessionHost) {
+    pub(super) fn note(
+        &mut self,
+        (leg, uri): (LegNumber, &str),
+        fate: Fate,
+        code: u16,
+        host: &dyn SessionHost,
+    ) {
         let settled = match fate {
             Fate::Delivered | Fate::Failed => Settled::Code(code),
             Fate::Deferred => Settled::Deferred(code),
@@ -38,7 +52,8 @@ impl Stored {
         match self {
             Stored::Not => {}
             Stored::Arriving(_, ends) | Stored::Writing(_, ends) => {
-                ends.push((uri.to_owned(), settled));
+                let uri = uri.to_owned();
+                ends.push(End { leg, uri, settled });
             }
             Stored::Kept(job) => host.settle(job, uri, settled),
         }

@@ -406,6 +406,10 @@ impl Scene {
         assert!(self.proxy.done().contains(&"relay: Store".to_owned()));
         self.acknowledge();
         self.relayed(MsrpEvent::SenderConnected);
+        self.content_arrives();
+    }
+
+    fn content_arrives(&mut self) {
         let content = StoredContent {
             file: session(),
             size: 9,
@@ -450,6 +454,39 @@ fn a_message_that_is_not_kept_is_none() {
     // The store has it after all, and nobody waits for it.
     scene.sessions.handle_kept(session(), 5, &scene.proxy);
     assert_eq!(scene.proxy.done(), ["discard 5"]);
+}
+
+#[test]
+fn a_message_waits_for_nobody_until_it_is_kept() {
+    const AWAY: [(&str, &str); 3] = [STORE, ("deferred_codes", "480"), ("deferred_large", "yes")];
+    let deferred = "RecipientDeferred 480".to_owned();
+    let waits = "Deferred(480) sip:bill@192.0.2.2".to_owned();
+    let stores = || {
+        let mut scene = Scene::new(&AWAY);
+        scene.begin(1, INVITE);
+        scene.work();
+        scene.respond("480 Temporarily Unavailable", "");
+        scene.work();
+        scene.acknowledge();
+        scene.relayed(MsrpEvent::SenderConnected);
+        scene.content_arrives();
+        scene
+    };
+    let mut scene = stores();
+    scene.sessions.handle_kept(session(), 5, &scene.proxy);
+    scene.work();
+    let done = scene.proxy.done();
+    assert_eq!(done, [waits, deferred.clone(), "relay: Kept".to_owned()]);
+
+    // Its sender goes, or the store has no room for it.
+    let mut scene = stores();
+    scene.sessions.handle_not_kept(session(), 9);
+    let lost = scene.relayed(MsrpEvent::MessageFailed);
+    scene.pass(300);
+    let done = [lost, scene.proxy.done()].concat();
+    assert!(!done.contains(&deferred), "{done:?}");
+    assert!(done.contains(&"RecipientFailed 480".to_owned()), "{done:?}");
+    assert!(scene.sessions.is_empty());
 }
 
 #[test]

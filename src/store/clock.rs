@@ -25,11 +25,18 @@ impl WallClock {
     /// Now. `None`: the system does not say which start of the machine this is.
     pub(super) fn now() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let running_s = clock_gettime(ClockId::Boottime).tv_sec;
         Some(WallClock {
             boot: boot.trim().to_owned(),
-            started_s: i64::try_from(unix_s()).unwrap_or(0) - running_s,
+            started_s: started_s(),
         })
+    }
+
+    /// The same start of the machine by the clock as it is now.
+    pub(super) fn read_again(&self) -> Self {
+        WallClock {
+            boot: self.boot.clone(),
+            started_s: started_s(),
+        }
     }
 
     /// By how many seconds the clock was set since `before`; 0: it was not, or the machine has
@@ -39,6 +46,11 @@ impl WallClock {
         let is_set = self.boot == before.boot && seconds.abs() > TOLERANCE_S;
         if is_set { seconds } else { 0 }
     }
+}
+
+fn started_s() -> i64 {
+    let running_s = clock_gettime(ClockId::Boottime).tv_sec;
+    i64::try_from(unix_s()).unwrap_or(0) - running_s
 }
 
 /// Unix time in seconds.
@@ -68,5 +80,6 @@ mod tests {
         }
         let now = WallClock::now().expect("this is Linux");
         assert_eq!(WallClock::now().map(|again| again.set_since(&now)), Some(0));
+        assert_eq!(now.read_again().set_since(&now), 0);
     }
 }

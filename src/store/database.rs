@@ -40,6 +40,11 @@ const FREE_KEPT: u64 = 256;
 /// How many pages are given back at a time: other transactions wait meanwhile.
 const FREED_AT_ONCE: u64 = 1_024;
 
+/// A database of an earlier release, which cannot give free pages back, is rewritten once to be
+/// able to, if it has no more than this in use, in bytes: the start waits for it. A fuller one is
+/// rewritten at a later start that finds it emptier; until then its free pages stay in it.
+const REWRITTEN: u64 = 64 * 1024 * 1024;
+
 /// Version of the tables and of what is in them. Version 1 had no attempts among the outcomes, for
 /// which an earlier release would take them.
 const VERSION: i64 = 2;
@@ -121,10 +126,6 @@ impl Database {
         } else if version < VERSION {
             connection.pragma_update(None, "user_version", VERSION)?;
         }
-        if version > 0 && pragma(&connection, "auto_vacuum")? == 0 {
-            // Of an earlier release. Without room for a copy its free pages stay in use.
-            let _ = connection.execute_batch("PRAGMA auto_vacuum = incremental; VACUUM");
-        }
         connection.execute(CLOCK, [])?;
         connection.execute(CONTENT, [])?;
         let page_bytes = pragma(&connection, "page_size")?;
@@ -135,21 +136,40 @@ impl Database {
             syncs: true,
             clock: None,
         };
+        database.rewrite()?;
         database.mind_clock()?;
         Ok(database)
+    }
+
+    /// Makes a database of an earlier release one that can give free pages back.
+    fn rewrite(&self) -> rusqlite::Result<()> {
+        let used = self
+            .count("page_count")?
+            .saturating_sub(self.count("freelist_count")?);
+        if self.count("auto_vacuum")? == 0 && used * self.page_bytes <= REWRITTEN {
+            // Without room for a copy it stays as it is.
+            let rewrite = "PRAGMA auto_vacuum = incremental; VACUUM";
+            let _ = self.connection.execute_batch(rewrite);
+        }
+        Ok(())
     }
 
     /// If the wall clock was set, moves the times of what was accepted since the machine has
     /// started: they are of the clock as it was.
     pub(super) fn mind_clock(&mut self) -> rusqlite::Result<()> {
-        let Some(now) = WallClock::now() else {
-            return Ok(());
+        // No process sees two starts of the machine.
+        let now = match &self.clock {
+            Some(seen) => Some(seen.read_again()),
+            None => WallClock::now(),
         };
-        let is_same = |seen: &WallClock| seen.boot == now.boot && now.set_since(seen) == 0;
-        if self.clock.as_ref().is_some_and(is_same) {
-            return Ok(());
+        let is_same = |now: &WallClock| {
+            let seen = self.clock.as_ref();
+            seen.is_some_and(|seen| now.set_since(seen) == 0)
+        };
+        match now {
+            Some(now) if !is_same(&now) => self.set_clock(now),
+            _ => Ok(()),
         }
-        self.set_clock(now)
     }
 
     fn set_clock(&mut self, now: WallClock) -> rusqlite::Result<()> {
@@ -514,6 +534,38 @@ pub(super) mod tests {
         set.unwrap();
         drop(database);
         assert_eq!(version(&Database::open(&dir, None).unwrap()), VERSION);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_cannot_shrink_is_rewritten_once_it_is_small() {
+        let dir = scratch("store-rewritten");
+        let path = dir.join(FILE);
+        let older = Connection::open(&path).unwrap();
+        older.execute_batch(TABLES).unwrap();
+        let large = i64::try_from(REWRITTEN).unwrap();
+        let insert = "INSERT INTO message VALUES (?, 1, 4000000000, 1, zeroblob(?))";
+        for (id, bytes) in [(1, 2_000), (2, large), (3, 2_000)] {
+            older.execute(insert, [id, bytes]).unwrap();
+        }
+        drop(older);
+        let can_shrink = |database: &Database| database.count("auto_vacuum").unwrap() == 2;
+        let mut database = Database::open(&dir, None).unwrap();
+        assert!(!can_shrink(&database), "the start would wait too long");
+        let done = Batch {
+            done: vec![2],
+            ..Batch::default()
+        };
+        database.write(&done).unwrap();
+        drop(database);
+        assert!(fs::metadata(&path).unwrap().len() > REWRITTEN);
+        let database = Database::open(&dir, None).unwrap();
+        assert!(can_shrink(&database));
+        let left = database.read_between(0, u64::MAX, usize::MAX).unwrap();
+        assert_eq!(left.iter().map(|kept| kept.id).collect::<Vec<_>>(), [1, 3]);
+        drop(database);
+        let bytes = fs::metadata(&path).unwrap().len();
+        assert!(bytes < REWRITTEN / 100, "{bytes}");
         fs::remove_dir_all(dir).unwrap();
     }
 

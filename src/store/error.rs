@@ -39,7 +39,7 @@ impl StoreError {
     }
 
     /// Of the store on this server.
-    pub(super) fn of_server(server: &ServerAddress, why: String) -> Self {
+    pub fn of_server(server: &ServerAddress, why: String) -> Self {
         StoreError {
             place: server.to_string(),
             cause: Cause::Server(why),

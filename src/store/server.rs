@@ -1,11 +1,17 @@
 //! The server of a store that several nodes share (Valkey or Redis): where it is, and a connection.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use redis::{Client, Connection, ErrorKind, IntoConnectionInfo as _, RedisError, RedisResult};
+use redis::{
+    Client, Connection, ErrorKind, IntoConnectionInfo as _, RedisError, RedisResult,
+    TlsCertificates,
+};
 
 use super::engine::{Failure, Refusal};
+use crate::trust;
 
 /// How long connecting may take, with TLS and authentication.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -31,6 +37,26 @@ impl ServerAddress {
         let shown = format!("{scheme}://{}/{}", info.addr(), info.redis_settings().db());
         let client = Client::open(info).ok()?;
         Some(ServerAddress { client, shown })
+    }
+
+    /// The same, if it is spoken to over TLS, trusting the authorities in this PEM file instead of
+    /// the system's.
+    ///
+    /// # Errors
+    /// The file cannot be used, for this reason.
+    pub fn trusting(&self, file: &Path) -> Result<Self, String> {
+        trust::authorities(Some(file)).map_err(|error| error.to_string())?;
+        let pem = fs::read(file).map_err(|error| error.to_string())?;
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem),
+        };
+        let info = self.client.get_connection_info().clone();
+        let client = Client::build_with_tls(info, certificates);
+        Ok(ServerAddress {
+            client: client.map_err(|error| error.to_string())?,
+            shown: self.shown.clone(),
+        })
     }
 
     /// A connection whose every call ends by itself.

@@ -190,6 +190,14 @@ impl Bench {
         or_fail("starting Redis", Redis::start(self.port(), &folder))
     }
 
+    /// Starts a Redis server that speaks TLS only, with this certificate.
+    #[track_caller]
+    pub fn redis_over_tls(&self, certificate: &Certificate) -> Redis {
+        let folder = self.folder.join(self.next_name("redis"));
+        let started = Redis::start_over_tls(self.port(), &folder, certificate);
+        or_fail("starting Redis", started)
+    }
+
     /// Starts a RADIUS server for accounting.
     #[track_caller]
     pub fn radius(&self) -> Radius {

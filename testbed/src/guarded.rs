@@ -90,6 +90,11 @@ impl Guarded {
             .collect()
     }
 
+    /// The number of the program's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Signals the program itself, not its children.
     pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended on its own, which the caller then sees in its exit status.

@@ -1,6 +1,8 @@
-//! A Redis server for one test, run from the installed package's binary in a folder of its own, and
-//! a link to it that may be slow.
+//! A Redis server for one test, in a folder of its own, and a link to it that may be slow. The
+//! binary is that of the installed package, or what `REDIS_SERVER` names: another Redis, or Valkey.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,6 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
+use crate::certificate::Certificate;
 use crate::guarded::Guarded;
 use crate::outcome::or_fail;
 use crate::sys::Signal;
@@ -20,6 +23,17 @@ use crate::way::PATIENCE;
 /// Logged once it accepts connections.
 const READY: &str = "Ready to accept connections";
 
+/// Names the server's binary.
+const BINARY: &str = "REDIS_SERVER";
+
+/// How it is spoken to.
+#[derive(Clone, Debug)]
+enum Speaks {
+    Clear,
+    /// Only TLS, with the certificate of these files.
+    Tls(PathBuf, PathBuf),
+}
+
 /// A running server that writes what it has to its folder. It is killed when the test panics and
 /// when the test process dies.
 #[derive(Debug)]
@@ -27,13 +41,39 @@ pub struct Redis {
     guarded: Guarded,
     folder: PathBuf,
     port: u16,
+    speaks: Speaks,
 }
 
 impl Redis {
     pub(crate) fn start(port: u16, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut server = Command::new("redis-server");
-        server.arg("--port").arg(port.to_string());
+        Self::start_speaking(port, folder, Speaks::Clear)
+    }
+
+    pub(crate) fn start_over_tls(
+        port: u16,
+        folder: &Path,
+        certificate: &Certificate,
+    ) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let (certificate, key) = certificate.files(folder);
+        Self::start_speaking(port, folder, Speaks::Tls(certificate, key))
+    }
+
+    fn start_speaking(port: u16, folder: &Path, speaks: Speaks) -> io::Result<Self> {
+        let binary = env::var_os(BINARY).filter(|binary| !binary.is_empty());
+        let binary = binary.unwrap_or_else(|| OsString::from("redis-server"));
+        let mut server = Command::new(binary);
+        match &speaks {
+            Speaks::Clear => server.arg("--port").arg(port.to_string()),
+            Speaks::Tls(certificate, key) => {
+                server.args(["--port", "0", "--tls-auth-clients", "no"]);
+                server.arg("--tls-port").arg(port.to_string());
+                server.arg("--tls-ca-cert-file").arg(certificate);
+                server.arg("--tls-cert-file").arg(certificate);
+                server.arg("--tls-key-file").arg(key)
+            }
+        };
         server.arg("--dir").arg(folder);
         server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
         // Otherwise it answers before the kernel has what it was told, while a sync takes long.
@@ -46,12 +86,33 @@ impl Redis {
             guarded,
             folder: folder.to_owned(),
             port,
+            speaks,
         })
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        self.url_at("127.0.0.1")
+    }
+
+    /// The same with this name of its machine, or address, before which there may be a user and a
+    /// password.
+    pub fn url_at(&self, host: &str) -> String {
+        let scheme = match self.speaks {
+            Speaks::Clear => "redis",
+            Speaks::Tls(..) => "rediss",
+        };
+        format!("{scheme}://{host}:{}/0", self.port)
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.guarded.pid()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.guarded.log().text()
     }
 
     /// Its port.
@@ -66,21 +127,27 @@ impl Redis {
             mut guarded,
             folder,
             port,
+            speaks,
         } = self;
         guarded.signal(Signal::Kill);
         assert!(guarded.wait(PATIENCE).is_some(), "Redis has not ended");
         drop(guarded);
         meanwhile();
-        or_fail("starting Redis again", Self::start(port, &folder))
+        or_fail(
+            "starting Redis again",
+            Self::start_speaking(port, &folder, speaks),
+        )
     }
 
     /// The answer to a command, one line for each value.
     #[track_caller]
     pub fn ask(&self, command: &[&str]) -> Vec<String> {
         let mut client = Command::new("redis-cli");
-        client
-            .args(["-p", &self.port.to_string(), "--raw"])
-            .args(command);
+        client.args(["-p", &self.port.to_string(), "--raw"]);
+        if let Speaks::Tls(certificate, _) = &self.speaks {
+            client.arg("--tls").arg("--cacert").arg(certificate);
+        }
+        client.args(command);
         let output = or_fail("redis-cli", client.output());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().map(str::to_owned).collect()

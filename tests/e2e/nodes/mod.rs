@@ -5,6 +5,7 @@ mod bad_luck;
 mod large;
 mod sharing;
 mod take_over;
+mod tls;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

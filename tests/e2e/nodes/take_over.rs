@@ -1,12 +1,17 @@
 //! A node dies, or is silent for too long.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Answer, Bench, Proxy, Reply, cpm_message, to};
+use cpm_testbed::{Answer, Bench, PATIENCE, Proxy, Received, Reply, cpm_message, to, unmarked};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{ANNE, expect, expect_acceptance, expect_messages, messages, node};
-use crate::common::{EXPLODER, counter, exchange, expect_counter, expect_log_lines};
+use super::{ANNE, expect, expect_acceptance, expect_messages, messages, node, node_with};
+use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_counter, expect_log_lines};
 
 /// Bytes of an outcome in the store.
 const OUTCOME_BYTES: usize = 10;
@@ -62,6 +67,83 @@ fn what_a_dead_node_has_accepted_another_one_finishes() {
     expect_counter(&second, "delivered", HALF as u64);
     expect_counter(&second, "outstanding", 0);
     expect_messages(&redis, 0);
+    second.stop();
+}
+
+/// What tells one copy from another, and a repetition from a new one.
+fn identity(copy: &Received) -> [String; 6] {
+    let names = ["Call-ID", "CSeq", "From", "To", "Contribution-ID"];
+    let [call_id, cseq, from, to, contribution] =
+        names.map(|name| copy.header(name).unwrap_or_default().to_owned());
+    let body = String::from_utf8_lossy(copy.body()).into_owned();
+    [call_id, cseq, from, to, contribution, body]
+}
+
+/// A node dies with most of a long list still to be sent, or on its way.
+#[test]
+fn a_long_list_that_a_node_has_begun_another_one_finishes() {
+    const RECIPIENTS: usize = 1_000;
+    const KILLED_AT: usize = 200;
+    let bench = Bench::new("a_long_list_that_a_node_has_begun");
+    let redis = bench.redis();
+    let script = format!("tcp_rd_buf_size=131072\n{HANDLE}");
+    let [first, second] = ["one", "two"].map(|name| {
+        let config = node_with(&bench, name, &redis.url(), &script)
+            .set_number("cpm", "max_recipients", RECIPIENTS as i64)
+            .set_number("cpm", "resume_rate", 1_000_000);
+        bench.proxy(&config)
+    });
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let processes = first.processes();
+    let mut answered = 0;
+    let (tell, killed) = mpsc::channel();
+    bill.answers(Answer::with(move |_| {
+        answered += 1;
+        if answered == KILLED_AT {
+            for process in &processes {
+                let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+                // It may end by itself when the main process does.
+                let _ = kill_process(pid.expect("a process has a number"), Signal::KILL);
+            }
+            let _ = tell.send(Instant::now());
+        }
+        vec![Reply::new(200)]
+    }));
+    let uris = (0..RECIPIENTS).map(|n| unmarked(&bill.uri(&format!("b{n}"))));
+    let request = cpm_message(ANNE, EXPLODER).recipients(uris).request();
+    anne.send(&request, first.tcp());
+    anne.expect_response(&request, 202);
+    let killed = killed.recv_timeout(PATIENCE).expect("some get a copy");
+    first.kill();
+    let all_have_it = || {
+        let copies = bill.received();
+        let reached: HashSet<&str> = copies.iter().filter_map(|copy| copy.uri()).collect();
+        reached.len() == RECIPIENTS && counter(&second, "outstanding") == 0
+    };
+    while !all_have_it() {
+        assert!(killed.elapsed() < TAKEN_OVER, "somebody is left out");
+        thread::sleep(Duration::from_millis(10));
+    }
+    expect_messages(&redis, 0);
+    let resent = counter(&second, "resent");
+    assert!(resent >= (RECIPIENTS - KILLED_AT) as u64, "{resent}");
+    assert_eq!(counter(&second, "delivered"), resent);
+    let mut copies: HashMap<String, [String; 6]> = HashMap::new();
+    let mut twice = 0;
+    for copy in bill.received() {
+        let uri = copy.uri().unwrap_or_default().to_owned();
+        let identity = identity(&copy);
+        match copies.entry(uri) {
+            Entry::Vacant(place) => drop(place.insert(identity)),
+            Entry::Occupied(place) => {
+                twice += 1;
+                assert_eq!(*place.get(), identity, "under the name of the first");
+            }
+        }
+    }
+    // Those that had it already, or were about to get it, and whose outcome was not written.
+    println!("{twice} of {RECIPIENTS} copies came twice, {resent} were sent again");
+    assert!(twice <= resent, "{twice}");
     second.stop();
 }
 

@@ -1,6 +1,10 @@
 //! Large messages wait in the store for recipients that cannot be reached.
 
-use cpm_testbed::{Answer, Plan, Proxy, Request, cpm_message, large_message, to};
+use std::time::Instant;
+
+use cpm_testbed::{
+    Answer, MsrpRequest, PATIENCE, Plan, Proxy, Request, cpm_message, large_message, to,
+};
 
 use super::large::Scene;
 use super::{ANNE, expect_failure_told, expect_messages, messages};
@@ -136,6 +140,61 @@ fn who_never_comes_has_failed_and_the_sender_is_told() {
         expect_log_lines(&proxy, &format!("gone {bill} {code} INVITE"), 1);
     }
     assert_eq!(counter(&proxy, "expired"), 2);
+    scene.finish(proxy);
+}
+
+/// A push that an event causes would wake up a phone for nothing.
+#[test]
+fn nobody_is_waited_for_until_the_message_is_kept() {
+    let script = format!(
+        "{REGISTERS}
+        event_route[cpm:recipient-deferred] {{ xlog(\"L_NOTICE\", \"waits $cpm(recipient)\\n\"); }}
+        event_route[cpm:recipient-failed] {{ xlog(\"L_NOTICE\", \"gone $cpm(recipient) $cpm(code)\\n\"); }}"
+    );
+    let scene = Scene::defers("nobody_is_waited_for_until", &script);
+    let (proxy, bill) = (scene.starts(), scene.callees.uri("bill"));
+    scene.callees.plan("bill", Plan::status(480));
+    for is_completed in [false, true] {
+        let mut upload = scene.begins(&proxy, &["bill", "carol"], SIZE);
+        let begun = MsrpRequest::chunk("m", 0, &upload.content[..CHUNK], SIZE);
+        upload.session.send(&begun);
+        upload.session.expect_response(&begun, 200);
+        let sessions = || proxy.rpc("cpm.sessions");
+        let has_answered = || {
+            let sessions = sessions();
+            let id = sessions
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("id: "));
+            id.is_some_and(|id| {
+                let legs = proxy.rpc(&format!("cpm.session {id}"));
+                legs.contains("outcome: deferred")
+            })
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !has_answered() {
+            assert!(Instant::now() < deadline, "{}", sessions());
+        }
+        let (waits, gone) = (format!("waits {bill}"), format!("gone {bill} 480"));
+        expect_log_lines(&proxy, &waits, 0);
+        if is_completed {
+            let rest = &upload.content[CHUNK..];
+            let rest = MsrpRequest::chunk("m", CHUNK, rest, SIZE);
+            upload.session.send(&rest);
+            upload.session.expect_response(&rest, 200);
+            expect_log_lines(&proxy, &waits, 1);
+            upload.call.bye(200);
+            expect_counter(&proxy, "waiting", 1);
+        } else {
+            // The sender goes before its last byte.
+            upload.call.bye(487);
+            expect_log_lines(&proxy, &gone, 1);
+            expect_counter(&proxy, "waiting", 0);
+            expect_log_lines(&proxy, &waits, 0);
+        }
+    }
+    scene.callees.plan("bill", Plan::accept());
+    scene.registers("bill", &proxy);
+    expect_counter(&proxy, "delivered", 2);
     scene.finish(proxy);
 }
 

@@ -1,15 +1,20 @@
 //! What it costs that an accepted message outlives the proxy: CPU time of a copy and the wait for
-//! the 202, without a store and with one, through tm and by the express lane; and how long the next
-//! proxy takes to take over a hundred thousand recipients.
+//! the 202, without a store and with each kind, through tm and by the express lane; how long the
+//! next proxy takes to take over a hundred thousand recipients; and another node what a dead one
+//! has left.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::net::{Ipv4Addr, UdpSocket};
+mod restart;
+mod take_over;
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, CpmMessage, Proxy, ProxyConfig, cpm_message};
+use cpm_testbed::{Bench, CpmMessage, Proxy, ProxyConfig, Redis, cpm_message};
 
 use super::client::Client;
 use super::contestant::{self, Contestant};
@@ -23,10 +28,20 @@ use crate::statistics::Spread;
 /// The stem of the report's files.
 pub const NAME: &str = "store";
 
-/// Without a store and with one, for each way out.
-const WAYS: [(&str, &str, &str); 2] = [
-    ("no store, tm", "file, tm", "no"),
-    ("no store, lane", "file, lane", "auto"),
+/// Where accepted messages are kept.
+#[derive(Clone, Copy, Debug)]
+enum Store<'a> {
+    Nowhere,
+    /// In a folder of this name, of the bench's.
+    Folder(&'a str),
+    /// In this database of a server.
+    Server(&'a Redis, usize),
+}
+
+/// Each way out, without a store and with each kind.
+const WAYS: [([&str; 3], &str); 2] = [
+    (["no store, tm", "file, tm", "redis, tm"], "no"),
+    (["no store, lane", "file, lane", "redis, lane"], "auto"),
 ];
 const SIZES: [usize; 3] = [1, 10, 100];
 const SENDERS: [usize; 3] = [1, 16, 64];
@@ -37,6 +52,12 @@ const CPU_OF: [&str; 3] = [
     "CPU µs per outgoing MESSAGE, 1 sender",
     "CPU µs per outgoing MESSAGE, 16 senders",
     "CPU µs per outgoing MESSAGE, 64 senders",
+];
+/// That of the store's server, which is no process of the proxy.
+const SERVER_CPU_OF: [&str; 3] = [
+    "CPU µs of the server per outgoing MESSAGE, 1 sender",
+    "CPU µs of the server per outgoing MESSAGE, 16 senders",
+    "CPU µs of the server per outgoing MESSAGE, 64 senders",
 ];
 const MEDIAN_OF: [&str; 3] = [
     "ms until 202, 1 sender",
@@ -49,17 +70,8 @@ const P99_OF: [&str; 3] = [
     "ms until 202, 99 of 100, 64 senders",
 ];
 
-/// Outstanding at a restart.
-const OUTSTANDING: usize = 100_000;
-const OF_ONE: usize = 100;
-const READY: &str = "ms until it is ready";
-const KNOWN: &str = "ms until it knows all recipients";
-const FIRST: &str = "ms until the first copy";
-const DONE: &str = "ms until the last recipient has ended";
-const AGAIN: &str = "file, lane";
-
 /// A bench alone may be slow; a hundred thousand copies take some seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Measures all, in turns, `rounds` times with about `messages` outgoing requests each time. `cpm`
 /// is the module.
@@ -69,26 +81,36 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn run(cpm: &Path, (rounds, messages): (usize, usize), about: &str) -> Report {
     let mut samples = Samples::default();
     let bench = Bench::new("benches_store");
+    let redis = bench.redis();
+    // What a server does unless it is told otherwise.
+    redis.ask(&["CONFIG", "SET", "appendfsync", "everysec"]);
     let sink = Sink::start(bench.port(), Recipients::OneHop).expect("it has a port of its own");
-    let names = WAYS.map(|(without, with, _)| [without, with]);
-    let names: Vec<&'static str> = names.into_iter().flatten().collect();
-    let running: Vec<Running> = WAYS
-        .iter()
-        .flat_map(|(without, with, express)| {
-            [(without, false), (with, true)].map(|(name, keeps)| {
-                let config = config(&bench, cpm, name, express, keeps);
-                Running::start(&bench, Contestant { name, config })
-            })
-        })
-        .collect();
+    let names: Vec<&'static str> = WAYS.into_iter().flat_map(|(names, _)| names).collect();
+    let mut running = Vec::new();
+    for (database, (names, express)) in WAYS.into_iter().enumerate() {
+        let [_, folder, _] = names;
+        let stores = [
+            Store::Nowhere,
+            Store::Folder(folder),
+            Store::Server(&redis, database),
+        ];
+        for (name, store) in names.into_iter().zip(stores) {
+            let config = config(&bench, cpm, name, express, store);
+            running.push(Running::start(&bench, Contestant { name, config }));
+        }
+    }
     for size in SIZES {
         for (place, senders) in SENDERS.into_iter().enumerate() {
             let requests = (messages / size / senders).max(5);
             for round in 0..=rounds {
                 for running in &running {
+                    let server = cpu::time_of_process(redis.pid());
                     let [cpu, median, p99] = measure(running, &sink, (senders, size), requests);
+                    let copies = (senders * size * requests) as f64;
+                    let server = (cpu::time_of_process(redis.pid()) - server).as_secs_f64();
                     let values = [
                         (CPU_OF[place], cpu),
+                        (SERVER_CPU_OF[place], server * 1e6 / copies),
                         (MEDIAN_OF[place], median),
                         (P99_OF[place], p99),
                     ];
@@ -109,29 +131,48 @@ pub fn run(cpm: &Path, (rounds, messages): (usize, usize), about: &str) -> Repor
     for running in running {
         running.proxy.stop();
     }
-    for round in 0..rounds.div_ceil(4) {
-        measure_restart(cpm, round, &mut samples);
+    let waits = [sync_us(&bench), trip_us(&redis)];
+    let fewer = rounds.div_ceil(4);
+    let mut memory = String::new();
+    for round in 0..fewer {
+        memory = restart::measure(cpm, round, &mut samples);
     }
-    let sync_us = sync_us(&bench);
+    take_over::measure(cpm, fewer, &mut samples);
     Report {
         name: NAME,
-        text: write_text(&names, rounds, sync_us, &samples, about),
+        text: write_text(&names, rounds, waits, &samples, &memory, about),
         picture: write_picture(&names, rounds, &samples).write(),
         samples,
     }
 }
 
-fn config(bench: &Bench, cpm: &Path, name: &str, express: &str, keeps: bool) -> ProxyConfig {
+fn config(bench: &Bench, cpm: &Path, name: &str, express: &str, store: Store<'_>) -> ProxyConfig {
+    let name = name.replace([' ', ','], "_");
+    let own = bench.folder().join(&name);
     let config = contestant::ours(cpm)
         .set("cpm", "express", express)
         .set_number("cpm", "max_outstanding_per_sender", 0)
         .set_number("cpm", "max_outstanding_per_source", 0)
         .set_number("cpm", "max_outstanding_per_destination", 0);
-    if !keeps {
-        return config;
+    match store {
+        Store::Nowhere => config,
+        Store::Folder(folder) => {
+            let folder = bench.folder().join(folder.replace([' ', ','], "_"));
+            config.set("cpm", "store", &format!("file:{}", folder.display()))
+        }
+        Store::Server(redis, database) => {
+            let key = bench.folder().join("id-key");
+            fs::write(&key, [7; 32]).expect("the bench's folder can be written to");
+            let private = Permissions::from_mode(0o600);
+            fs::set_permissions(&key, private).expect("it is ours");
+            let url = format!("redis://127.0.0.1:{}/{database}", redis.port());
+            config
+                .set("cpm", "store", &url)
+                .set("cpm", "store_node", &name)
+                .set("cpm", "id_key_file", &key.display().to_string())
+                .set("cpm", "state_dir", &own.display().to_string())
+        }
     }
-    let folder = bench.folder().join(name.replace([' ', ','], "_"));
-    config.set("cpm", "store", &format!("file:{}", folder.display()))
 }
 
 fn message() -> CpmMessage {
@@ -194,53 +235,6 @@ fn load(
     })
 }
 
-/// A proxy is killed while its recipients are silent; the next one takes over.
-fn measure_restart(cpm: &Path, round: usize, samples: &mut Samples) {
-    let bench = Bench::new("benches_restart");
-    let port = bench.port();
-    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("it has a port of its own");
-    let config = config(&bench, cpm, "store", "auto", true);
-    let proxy = bench.proxy(&config);
-    // For its addresses only.
-    let sink = Sink::of_port(port);
-    let senders = 10;
-    let requests = OUTSTANDING / OF_ONE / senders;
-    load(&proxy, &sink, (senders, OF_ONE), requests);
-    let own = proxy.port();
-    proxy.kill();
-    let mut note = |quantity, since: Instant| {
-        samples.push(Sample {
-            size: OUTSTANDING,
-            contestant: AGAIN,
-            round,
-            quantity,
-            value: since.elapsed().as_secs_f64() * 1e3,
-        });
-    };
-    // One that sends nearly nothing.
-    let start = Instant::now();
-    let slow = config.clone().set_number("cpm", "resume_rate", 1);
-    let proxy = bench.proxy_again(&slow, own);
-    note(READY, start);
-    wait_for(&proxy, "outstanding", |count| count >= OUTSTANDING as u64);
-    note(KNOWN, start);
-    proxy.kill();
-    drop(silent);
-    let sink = Sink::start(port, Recipients::OneHop).expect("it is free again");
-    sink.expect(OF_ONE);
-    let start = Instant::now();
-    let proxy = bench.proxy_again(&config.set_number("cpm", "resume_rate", 100_000), own);
-    while sink.last_datagram().is_empty() {
-        assert!(start.elapsed() < PATIENCE, "nothing is sent");
-        thread::sleep(Duration::from_millis(1));
-    }
-    note(FIRST, start);
-    let all = OUTSTANDING as u64;
-    wait_for(&proxy, "delivered", |count| count >= all);
-    note(DONE, start);
-    proxy.stop();
-}
-
 fn wait_for(proxy: &Proxy, name: &str, is_there: impl Fn(u64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_there(proxy.statistic("cpm", name)) {
@@ -263,11 +257,34 @@ fn sync_us(bench: &Bench) -> f64 {
     Spread::of(&times).median
 }
 
+/// The median time of an exchange of 4 KiB with the server.
+fn trip_us(redis: &Redis) -> f64 {
+    let server = (Ipv4Addr::LOCALHOST, redis.port());
+    let mut stream = TcpStream::connect(server).expect("it listens");
+    stream.set_nodelay(true).expect("it is a TCP stream");
+    let command = format!(
+        "*3\r\n$3\r\nSET\r\n$7\r\nmeasure\r\n$4096\r\n{}\r\n",
+        "x".repeat(4096)
+    );
+    let mut trip = || {
+        let start = Instant::now();
+        let sent = stream.write_all(command.as_bytes());
+        sent.expect("it holds the connection");
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"+OK\r\n");
+        start.elapsed().as_secs_f64() * 1e6
+    };
+    let times: Vec<f64> = (0..200).map(|_| trip()).collect();
+    Spread::of(&times).median
+}
+
 fn write_text(
     names: &[&'static str],
     rounds: usize,
-    sync_us: f64,
+    [sync_us, trip_us]: [f64; 2],
     samples: &Samples,
+    memory: &str,
     about: &str,
 ) -> String {
     let mut table = Table::new(&[
@@ -276,21 +293,26 @@ fn write_text(
         "senders",
         CPU,
         "to no store",
+        "CPU µs per message",
+        "server's CPU µs",
         "ms until 202",
         "99 of 100",
     ]);
     for size in SIZES {
         for (place, senders) in SENDERS.into_iter().enumerate() {
-            for pair in names.chunks_exact(2) {
-                for name in pair {
+            for own in names.chunks_exact(3) {
+                for name in own {
                     let of = |quantity| samples.of(size, name, quantity);
-                    let own = samples.of(size, pair[0], CPU_OF[place]);
+                    let without = samples.of(size, own[0], CPU_OF[place]);
+                    let cpu = Spread::of(&of(CPU_OF[place]));
                     table.row([
                         (*name).to_owned(),
                         size.to_string(),
                         senders.to_string(),
-                        Spread::of(&of(CPU_OF[place])).to_string(),
-                        Spread::of_ratios(&of(CPU_OF[place]), &own).to_string(),
+                        cpu.to_string(),
+                        Spread::of_ratios(&of(CPU_OF[place]), &without).to_string(),
+                        format!("{:.0}", cpu.median * size as f64),
+                        format!("{:.1}", Spread::of(&of(SERVER_CPU_OF[place])).median),
                         Spread::of(&of(MEDIAN_OF[place])).to_string(),
                         Spread::of(&of(P99_OF[place])).to_string(),
                     ]);
@@ -299,19 +321,13 @@ fn write_text(
             table.gap();
         }
     }
-    let mut restart = Table::new(&["the next proxy", "median (quartiles)"]);
-    for quantity in [READY, KNOWN, FIRST, DONE] {
-        let values = samples.of(OUTSTANDING, AGAIN, quantity);
-        restart.row([quantity.to_owned(), Spread::of(&values).to_string()]);
-    }
     format!(
-        "Accepted messages kept on disk: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n\
-         {about}fdatasync after 4 KiB where the store is: {sync_us:.0} µs\n\n{}\n\
-         A restart with {OUTSTANDING} outstanding recipients of {} messages, {}:\n\n{}",
+        "Accepted messages that are kept: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n\
+         {about}redis: appendonly yes, appendfsync everysec\n\
+         fdatasync after 4 KiB where the store is: {sync_us:.0} µs; exchange of 4 KiB with redis: {trip_us:.0} µs\n\n{}\n{}\n{memory}\n{}",
         table.write(),
-        OUTSTANDING / OF_ONE,
-        "resume_rate 1 until all are known, then 100000",
-        restart.write()
+        restart::write_text(samples),
+        take_over::write_text(samples),
     )
 }
 
@@ -333,7 +349,7 @@ fn write_picture(names: &[&'static str], rounds: usize, samples: &Samples) -> Ch
             .collect(),
     };
     Chart {
-        title: "One MESSAGE to many recipients, kept on disk and not".into(),
+        title: "One MESSAGE to many recipients, kept and not".into(),
         subtitle: format!(
             "{PICTURED} senders with one request each at a time; medians of {rounds} rounds, whiskers are quartiles"
         ),
