@@ -154,7 +154,7 @@ fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 e
 	@tools/fuzz $(SECONDS)
 
 .PHONY: sanitize
-sanitize: ## the tests of the C boundary under valgrind
+sanitize: deps build ## the C boundary's tests, and some end-to-end tests, under valgrind
 	@tools/sanitize
 
 .PHONY: coverage

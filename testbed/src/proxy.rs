@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,13 @@ use crate::product::Product;
 use crate::sys::{Signal, signal_process};
 use crate::way::Way;
 
-/// Time limit for a proxy's start or end; a healthy one needs a tenth of a second.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for a proxy's start or end; a healthy one needs a tenth of a second, and under
+/// valgrind a hundred times as long (`CPM_PROXY_SECONDS`, which tools/sanitize sets).
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let seconds = std::env::var("CPM_PROXY_SECONDS").ok();
+    let seconds = seconds.and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(20))
+});
 
 /// Time given to one SIGTERM. The main process passes it on once, and a child that has not yet run
 /// since its fork only records it: on a busy machine such a child would stay forever.
@@ -113,7 +119,7 @@ impl Proxy {
     }
 
     fn wait_ready(mut self) -> Result<Self, StartFailure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + *PATIENCE;
         while Instant::now() < deadline && !self.guarded.log().is_closed() {
             if self.ctl.exists() && self.is_complete() {
                 return Ok(self);
@@ -352,12 +358,12 @@ impl Proxy {
                 let stuck = in_their_handler(&log)
                     .filter(|pid| processes.iter().any(|process| process.pid == *pid));
                 signal_all(stuck, Signal::Kill);
-                self.guarded.wait(PATIENCE)
+                self.guarded.wait(*PATIENCE)
             });
         match ended {
             Some(status) if status.success() => {}
             Some(status) => complaints.push(format!("ended with {status}")),
-            None => complaints.push(format!("did not end within {PATIENCE:?}")),
+            None => complaints.push(format!("did not end within {:?}", *PATIENCE)),
         }
         let left = self.guarded.processes();
         if !left.is_empty() {

@@ -3,6 +3,7 @@
 
 mod endings;
 mod hostile;
+mod notifying;
 mod pair;
 mod registrar;
 mod script;
