@@ -179,12 +179,12 @@ impl World {
             }
         }
         for ended in outbox.ended {
-            let text = String::from_utf8(ended.request).expect("our own text");
+            let text = std::str::from_utf8(&outbox.texts[ended.request]).expect("our own text");
             let uri = text.split(' ').nth(1).expect("a Request-URI");
             let copy = self.copies.get_mut(uri).expect("a copy of ours");
             assert!(copy.ended.replace(ended.code).is_none(), "{uri} ends twice");
             let sent_ms = copy.sent_ms.expect("nobody answers what was not sent");
-            if ended.reason == b"Request Timeout" {
+            if &outbox.texts[ended.reason] == b"Request Timeout" {
                 let f_ms = u64::from(self.timers.f_ms);
                 assert!(self.now_ms - sent_ms >= f_ms, "given up too soon");
             }
@@ -192,9 +192,8 @@ impl World {
     }
 
     fn transmit(&mut self, batch: &Batch, taken: usize) {
-        for (head, _) in batch.copies().take(taken) {
-            let request = [head, &batch.tail].concat();
-            let text = std::str::from_utf8(&request).expect("our own text");
+        for (request, _) in batch.copies().take(taken) {
+            let text = std::str::from_utf8(request).expect("our own text");
             let uri = text.split(' ').nth(1).expect("a Request-URI");
             let copy = self.copies.get_mut(uri).expect("a copy of ours");
             assert!(copy.ended.is_none(), "{uri} is sent after its end");
@@ -212,7 +211,7 @@ impl World {
                     );
                 }
             }
-            copy.last_request = request;
+            copy.last_request = request.to_vec();
         }
     }
 

@@ -127,8 +127,11 @@ impl Proxy for Stage {
         None
     }
 
-    fn express_send(&self, batch: &express::Batch) -> usize {
-        batch.len()
+    fn express_send(&self, batch: &express::Batch) -> express::Accepted {
+        express::Accepted {
+            copies: batch.len(),
+            lost: Vec::new(),
+        }
     }
 
     fn send(&self, _: &Outgoing<'_>, _: &str) -> Transmitted {
