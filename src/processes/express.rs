@@ -7,10 +7,11 @@ use super::letter;
 use super::outgoing::{MAX_FORWARDS, Outgoing, size_at_most};
 use super::process::Process;
 use super::proxy::{Proxy, Transmitted};
-use crate::controlling::express::{Outbox, Timers, Transport, Way};
+use crate::controlling::express::{Lane, Outbox, Timers, Transport, Way};
 use crate::controlling::{ControllingFunction, OutgoingRequest};
 use crate::log::at;
 use crate::operator::Counter;
+use crate::sip::behind_userinfo;
 
 /// The way that was found last in a turn, for the requests that follow: recipients of one domain
 /// share it, and the proxy need not be asked for each of them.
@@ -25,14 +26,16 @@ impl KnownWay {
     /// Takes the place of the last one, and its memory: in a list with many domains each copy has
     /// its own.
     fn note(known: &RefCell<Option<Self>>, hop: &str, found: &Way<'_>) {
-        let Some(at) = place_of(hop) else { return };
+        let Some(place) = behind_userinfo(hop) else {
+            return;
+        };
         let way = Way {
             via: [b"", b""],
             ..*found
         };
         match &mut *known.borrow_mut() {
             Some(last) => {
-                at.clone_into(&mut last.place);
+                place.clone_into(&mut last.place);
                 last.way = way;
                 for (text, found) in last.via.iter_mut().zip(found.via) {
                     found.clone_into(text);
@@ -40,7 +43,7 @@ impl KnownWay {
             }
             none => {
                 *none = Some(KnownWay {
-                    place: at.to_owned(),
+                    place: place.to_owned(),
                     way,
                     via: found.via.map(<[u8]>::to_vec),
                 });
@@ -58,21 +61,11 @@ impl KnownWay {
 
     /// Whether a request goes there without further questions.
     fn is_of(&self, request: &OutgoingRequest<'_>, hop: &str) -> bool {
-        place_of(hop) == Some(self.place.as_str())
+        behind_userinfo(hop) == Some(self.place.as_str())
             && request.headers.starts_with(MAX_FORWARDS.as_bytes())
             && (self.way.transport == Transport::Tcp
                 || size_at_most(request) <= self.way.max_datagram_bytes as usize)
     }
-}
-
-/// The part of a SIP URI that determines its destination.
-fn place_of(uri: &str) -> Option<&str> {
-    let is_sip = uri.get(..4)?.eq_ignore_ascii_case("sip:");
-    let place = match memchr::memrchr(b'@', uri.as_bytes()) {
-        Some(at) => &uri[at..],
-        None => uri,
-    };
-    (is_sip && !place.contains('?')).then_some(place)
 }
 
 /// Passes a request to the lane if its way is known.
@@ -91,12 +84,7 @@ pub(super) fn take_again(
     if request.method != "MESSAGE" || !known.is_of(request, hop) {
         return false;
     }
-    let mut outbox = Outbox::default();
-    let is_taken = lane
-        .borrow_mut()
-        .take(request, &known.way(), now_ms, &mut outbox);
-    transmit(service, proxy, &outbox);
-    is_taken
+    hand_over(service, proxy, lane, request, &known.way(), now_ms)
 }
 
 /// Passes a request to `hop`, a URI with an IP address, to the lane, to be sent together with
@@ -137,8 +125,20 @@ pub(super) fn take(
         attempt: outgoing.token.attempt,
         about: None,
     };
+    hand_over(service, proxy, lane, &copy, &way, now_ms)
+}
+
+/// `false`: the lane has no room for it.
+fn hand_over(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    lane: &RefCell<Lane>,
+    copy: &OutgoingRequest<'_>,
+    way: &Way<'_>,
+    now_ms: u64,
+) -> bool {
     let mut outbox = Outbox::default();
-    let is_taken = lane.borrow_mut().take(&copy, &way, now_ms, &mut outbox);
+    let is_taken = lane.borrow_mut().take(copy, way, now_ms, &mut outbox);
     transmit(service, proxy, &outbox);
     is_taken
 }

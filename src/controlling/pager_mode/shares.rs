@@ -12,7 +12,7 @@ use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
 use crate::log::{LogAt, at};
 use crate::shared::{Charge, DestinationKey, OutstandingTable, Share, Source};
-use crate::sip::{PlainUri, StatusCode, Uri};
+use crate::sip::{PlainUri, StatusCode, Uri, behind_userinfo};
 
 impl Request {
     /// Counts its recipients for its originator and its source.
@@ -105,7 +105,7 @@ impl ControllingFunction {
         outstanding: &OutstandingTable,
     ) -> Option<DestinationKey> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
-        let place = place_of(recipient);
+        let place = behind_userinfo(recipient);
         // Recipients of one list often have one destination.
         let mut last = self.last_destination.borrow_mut();
         if let (Some(place), Some((known, key))) = (place, &*last)
@@ -125,13 +125,6 @@ impl ControllingFunction {
         let uri = Uri::parse(recipient).ok()?;
         Some(outstanding.destination((uri.host()?, uri.port())))
     }
-}
-
-/// What follows the user of a usual URI: the same text is the same destination.
-fn place_of(uri: &str) -> Option<&str> {
-    let at = memchr::memrchr(b'@', uri.as_bytes())?;
-    let has_more = memchr::memchr2(b';', b'?', &uri.as_bytes()[..at]).is_some();
-    (!has_more).then(|| &uri[at + 1..])
 }
 
 /// A host that respects each destination's share.

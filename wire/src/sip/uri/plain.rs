@@ -62,6 +62,20 @@ impl<'a> PlainUri<'a> {
     }
 }
 
+/// What follows the userinfo of a `sip:` URI: hostport and uri-parameters (RFC 3261 §25.1). Of two
+/// URIs with the same text there, both have the same destination. `None`: not a `sip:` URI, or it has
+/// header fields, or characters in its user that may stand elsewhere too.
+pub fn behind_userinfo(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_at_checked(4)?;
+    let (user, behind) = match memchr::memrchr(b'@', rest.as_bytes()) {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => ("", rest),
+    };
+    let is_clear = memchr::memchr3(b';', b'?', b'@', user.as_bytes()).is_none();
+    let has_headers = memchr::memchr(b'?', behind.as_bytes()).is_some();
+    (scheme.eq_ignore_ascii_case("sip:") && is_clear && !has_headers).then_some(behind)
+}
+
 /// Characters of usual user names, a subset of the grammar.
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+')
@@ -119,6 +133,34 @@ mod tests {
         }
         for text in ["sip:a;b@example.com", "sip:a?x=y;z", "tel:+1;ext=2"] {
             assert_eq!(PlainUri::read_before_parameters(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_userinfo_is_the_destination_and_nothing_else() {
+        for (uri, behind) in [
+            ("sip:bill@example.com", "example.com"),
+            ("SIP:bill:secret@[2001:db8::1]:5070", "[2001:db8::1]:5070"),
+            ("sip:b@192.0.2.1;transport=tcp", "192.0.2.1;transport=tcp"),
+            ("sip:192.0.2.1:5070", "192.0.2.1:5070"),
+        ] {
+            assert_eq!(behind_userinfo(uri), Some(behind), "{uri}");
+        }
+        for uri in [
+            "sip:a;b@example.com",
+            "sip:a?b@example.com",
+            "sip:a@example.com?Subject=x",
+            // Whose destination this is nobody knows: not that of the second.
+            "sip:a@192.0.2.1;x=@192.0.2.2",
+            "sip:192.0.2.1;x=@192.0.2.2",
+            "sips:a@example.com",
+            "tel:+15550100",
+            "im:a@example.com",
+            "s\u{e9}p:a@example.com",
+            "sip",
+            "",
+        ] {
+            assert_eq!(behind_userinfo(uri), None, "{uri}");
         }
     }
 
