@@ -47,6 +47,14 @@ fn most_repetitions(age_ms: u64, timers: &Timers) -> u64 {
     }
 }
 
+/// What the proxy's connection does with copies.
+#[derive(Clone, Copy, PartialEq)]
+enum Connection {
+    /// It takes so many at once.
+    Takes(usize),
+    CannotBeMade,
+}
+
 struct World {
     now_ms: u64,
     /// Two workers, and the process that sweeps.
@@ -153,27 +161,30 @@ impl World {
             };
             self.copies.insert(uri, copy);
         }
-        self.carry_out(outbox, usize::MAX);
+        self.carry_out(outbox, Connection::Takes(usize::MAX));
     }
 
-    fn flush(&mut self, worker: usize, room: usize) {
+    fn flush(&mut self, worker: usize, connection: Connection) {
         let mut outbox = Outbox::default();
         self.lanes[worker].flush(self.now_ms, &mut outbox);
-        self.carry_out(outbox, room);
+        self.carry_out(outbox, connection);
     }
 
-    /// `room`: how much a connection accepts at once.
-    fn carry_out(&mut self, outbox: Outbox, room: usize) {
+    fn carry_out(&mut self, outbox: Outbox, connection: Connection) {
         if outbox.wakes {
             self.swept = Some(self.now_ms);
         }
         self.strays += outbox.strays;
         for batch in &outbox.batches {
-            let taken = match batch.transport {
-                Transport::Udp => batch.len(),
-                Transport::Tcp => room.min(batch.len()),
+            let taken = match (batch.transport, connection) {
+                (Transport::Tcp, Connection::Takes(room)) => room.min(batch.len()),
+                _ => batch.len(),
             };
             self.transmit(batch, taken);
+            if (batch.transport, connection) == (Transport::Tcp, Connection::CannotBeMade) {
+                let all: Vec<usize> = (0..batch.len()).collect();
+                self.lanes[0].lose(batch, &all, self.now_ms);
+            }
             if taken < batch.len() {
                 self.lanes[0].unsent(batch, taken, self.now_ms);
             }
@@ -184,9 +195,13 @@ impl World {
             let copy = self.copies.get_mut(uri).expect("a copy of ours");
             assert!(copy.ended.replace(ended.code).is_none(), "{uri} ends twice");
             let sent_ms = copy.sent_ms.expect("nobody answers what was not sent");
-            if &outbox.texts[ended.reason] == b"Request Timeout" {
+            let reason = &outbox.texts[ended.reason];
+            if reason == b"Request Timeout" {
                 let f_ms = u64::from(self.timers.f_ms);
                 assert!(self.now_ms - sent_ms >= f_ms, "given up too soon");
+            }
+            if reason == b"Not Sendable" {
+                assert!(copy.is_reliable && ended.code == 503, "{uri} was not lost");
             }
         }
     }
@@ -264,7 +279,7 @@ impl World {
         let heard = self.lanes[worker].hear(datagram, self.now_ms, &mut outbox);
         assert!(heard || !is_ours);
         self.lanes[worker].go_on(self.now_ms, &mut outbox);
-        self.carry_out(outbox, usize::MAX);
+        self.carry_out(outbox, Connection::Takes(usize::MAX));
     }
 
     fn sweep(&mut self, room: usize) {
@@ -273,7 +288,7 @@ impl World {
             self.sweeps += 1;
             let mut outbox = Outbox::default();
             let swept = self.lanes[2].sweep(self.now_ms, &mut outbox);
-            self.carry_out(outbox, room);
+            self.carry_out(outbox, Connection::Takes(room));
             if let Swept::Until(until_ms) = swept {
                 if let Some(until_ms) = until_ms {
                     assert!(until_ms > self.now_ms, "a livelock of sweeps");
@@ -314,7 +329,8 @@ pub fn express(data: &[u8]) {
         match event % 16 {
             0..=4 => world.take(argument),
             5 => (0..which % 70).for_each(|_| world.take(argument)),
-            6 | 7 => world.flush(worker, which >> 1),
+            7 if argument >= 0xe0 => world.flush(worker, Connection::CannotBeMade),
+            6 | 7 => world.flush(worker, Connection::Takes(which >> 1)),
             8..=10 => world.answer(which, code, None, worker),
             11 => world.answer(which, code, Some(argument), worker),
             12 => world.until(world.now_ms + u64::from(argument), which),
@@ -326,7 +342,7 @@ pub fn express(data: &[u8]) {
     }
     // All recipients fall silent.
     for worker in 0..2 {
-        world.flush(worker, usize::MAX);
+        world.flush(worker, Connection::Takes(usize::MAX));
     }
     let sweeps = world.sweeps;
     let end_ms = world.now_ms + FAR_MS;
