@@ -15,6 +15,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use cpm_wire::sdp::Transport;
+use cpm_wire::sip::{HeaderName, Message};
 use fastrand::Rng;
 
 use super::*;
@@ -34,6 +35,20 @@ fn random_bytes(random: &mut Rng, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     random.fill(&mut bytes);
     bytes
+}
+
+/// A response with these further header fields, each of which ends with CRLF.
+fn response_to(request: &Message, code: &str, headers: &str) -> Message {
+    let field = |name| request.first(name).unwrap().text().unwrap();
+    let text = format!(
+        "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n",
+        field(HeaderName::Via),
+        field(HeaderName::From),
+        field(HeaderName::To),
+        field(HeaderName::CallId),
+        field(HeaderName::CSeq)
+    );
+    Message::parse(Bytes::from(text)).unwrap()
 }
 
 const CLIENT: &str = "192.0.2.1:5060";

@@ -4,7 +4,7 @@ use std::time::{Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cpm_wire::imdn::Disposition::{self, Delivered, Displayed};
-use cpm_wire::sip::{HeaderName, Message};
+use cpm_wire::sip::Message;
 
 use super::*;
 
@@ -53,17 +53,7 @@ impl Notifier {
 
     /// Answers the request of this index.
     fn answer(&mut self, index: usize, code: &str) {
-        let request = &self.requests[index];
-        let field = |name| request.first(name).unwrap().text().unwrap();
-        let text = format!(
-            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n\r\n",
-            field(HeaderName::Via),
-            field(HeaderName::From),
-            field(HeaderName::To),
-            field(HeaderName::CallId),
-            field(HeaderName::CSeq)
-        );
-        let message = Message::parse(Bytes::from(text)).unwrap();
+        let message = response_to(&self.requests[index], code, "");
         self.receiver.handle_sip(self.now, message, way(CLIENT));
         self.collect();
     }

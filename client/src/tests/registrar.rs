@@ -91,16 +91,7 @@ impl Registrar {
 
     fn answer(&mut self, code: &str, headers: &str) {
         let (way, request) = self.requests.last().unwrap().clone();
-        let field = |name| request.first(name).unwrap().text().unwrap();
-        let text = format!(
-            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n",
-            field(HeaderName::Via),
-            field(HeaderName::From),
-            field(HeaderName::To),
-            field(HeaderName::CallId),
-            field(HeaderName::CSeq)
-        );
-        let message = Message::parse(Bytes::from(text)).unwrap();
+        let message = response_to(&request, code, headers);
         self.receiver.handle_sip(self.now, message, way);
         self.collect();
     }
