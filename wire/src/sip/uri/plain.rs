@@ -62,9 +62,9 @@ impl<'a> PlainUri<'a> {
     }
 }
 
-/// What follows the userinfo of a `sip:` URI: hostport and uri-parameters (RFC 3261 §25.1). Of two
-/// URIs with the same text there, both have the same destination. `None`: not a `sip:` URI, or it has
-/// header fields, or characters in its user that may stand elsewhere too.
+/// What follows the userinfo of a `sip:` URI: hostport and uri-parameters (RFC 3261 §25.1). URIs
+/// with the same text there have the same destination. `None`: not a `sip:` URI, or it has header
+/// fields, or characters in its user that may stand elsewhere too.
 pub fn behind_userinfo(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_at_checked(4)?;
     let (user, behind) = match memchr::memrchr(b'@', rest.as_bytes()) {
