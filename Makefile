@@ -87,12 +87,12 @@ SEED ?= 1
 
 .PHONY: soak
 soak: deps build ## everything that can happen at once, for MINUTES=10; prints memory and descriptors of each process
-	CPM_SOAK_MINUTES=$(MINUTES) CPM_SOAK_SEED=$(SEED) $(CARGO) test --package cpm --test e2e -- \
+	CPM_SOAK_MINUTES=$(MINUTES) CPM_SOAK_SEED=$(SEED) $(CARGO) test --workspace --test e2e -- \
 		--nocapture --exact kamailio::chaos::all_at_once::whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_left
 
 .PHONY: faults
 faults: deps build ## how long it takes until all is well again, for each fault that the tests inject
-	@$(CARGO) test --package cpm --test e2e -- --nocapture \
+	@$(CARGO) test --workspace --test e2e -- --nocapture \
 		chaos:: held_back:: copies_that_do_not_fit >target/faults.log 2>&1; status=$$?; \
 	grep -o 'well again after.*\|^test result.*' target/faults.log; exit $$status
 
