@@ -89,6 +89,8 @@ static const char *why_late(void)
 		return "the script is in a language of its own";
 	if(ksr_evrt_received_mode != 0)
 		return "there is an event_route[core:msg-received]";
+	if(has_event_route("core:pre-routing") || (kemi_pre_routing_callback.len > 0 && sr_kemi_eng_get() != NULL))
+		return "there is an event_route[core:pre-routing]";
 	return NULL;
 }
 
@@ -110,6 +112,10 @@ static struct {
 } *gathering;
 
 static int received(sr_event_param_t *event);
+static int received_over_tcp(sr_event_param_t *event);
+
+/* Whether responses over TCP come to the lane before Kamailio parses them. */
+static int is_early_over_tcp;
 
 /* Parameters of tm; they can change while the proxy runs. */
 static struct {
@@ -165,6 +171,8 @@ int cpm_express_child_init(int rank)
 	if(late == NULL && (sr_event_enabled(SREV_NET_DGRAM_IN) || sr_event_register_cb(SREV_NET_DGRAM_IN, received) != 0))
 		late = "another module takes datagrams as they come in";
 	if(late == NULL) {
+		/* After the callbacks of other modules, which see what has been received. */
+		is_early_over_tcp = sr_event_register_cb(SREV_NET_DATA_IN, received_over_tcp) == 0;
 		gathering = shm_malloc(sizeof(*gathering));
 		if(gathering == NULL)
 			SHM_MEM_ERROR;
@@ -304,9 +312,31 @@ int cpm_express_response(sip_msg_t *msg)
 {
 	struct cpm_express_response response = {{msg->buf, msg->len}, 0};
 
-	if(closed == NULL)
+	if(closed == NULL && !(is_early_over_tcp && msg->rcv.proto == PROTO_TCP))
 		cpm_core_api->express_heard(cpm_service, &response, 1);
 	return response.is_ours;
+}
+
+/* A request of a protocol that nobody speaks, with the one header field that the parser wants:
+ * Kamailio drops it at once. Shorter than any response to a copy. */
+static const char nothing[] = "X / NONE\r\nZ: 1\r\n\r\n";
+
+/* A message that Kamailio has read from a connection and not parsed yet. It cannot be taken from
+ * Kamailio here, but it may be changed: of a response to a copy nothing is left to parse. 0. */
+static int received_over_tcp(sr_event_param_t *event)
+{
+	str *message = event->data;
+	struct cpm_express_response response = {{message->s, message->len}, 0};
+
+	if(event->rcv == NULL || event->rcv->proto != PROTO_TCP || message->len <= (int)sizeof(nothing)
+			|| memcmp(message->s, "SIP/", 4) != 0)
+		return 0;
+	cpm_core_api->express_heard(cpm_service, &response, 1);
+	if(response.is_ours) {
+		memcpy(message->s, nothing, sizeof(nothing));
+		message->len = sizeof(nothing) - 1;
+	}
+	return 0;
 }
 
 /* Handles a received datagram as Kamailio's own loop does (udp_server.c). */

@@ -30,6 +30,17 @@ const LATE_UDP: &str = "late over UDP, µs";
 const LATE_TCP: &str = "late over TCP, µs";
 const BYTES: &str = "bytes for each outstanding recipient";
 
+/// The times of foreign requests, and how many there were.
+const TIMES: [(&str, &str); 4] = [
+    (IDLE_UDP, "idle, requests over UDP"),
+    (IDLE_TCP, "idle, requests over TCP"),
+    (LATE_UDP, "meanwhile, requests over UDP"),
+    (LATE_TCP, "meanwhile, requests over TCP"),
+];
+
+/// Of thousands of times as many quantiles are kept, and the smallest one.
+const QUANTILES: usize = 200;
+
 /// When a foreign request over UDP is sent again, and how often.
 const T1: Duration = Duration::from_millis(500);
 const TRIES: usize = 20;
@@ -119,13 +130,14 @@ fn measure_others(name: &'static str, config: &ProxyConfig, rounds: usize, sampl
     let usual = |idle: &[f64]| Spread::of(idle).median;
     let late = |busy: Vec<f64>, usual: f64| busy.into_iter().map(move |time| time - usual);
     let (usual_udp, usual_tcp) = (usual(&idle_udp), usual(&idle_tcp));
-    for (quantity, values) in [
-        (IDLE_UDP, idle_udp),
-        (IDLE_TCP, idle_tcp),
-        (LATE_UDP, late(udp, usual_udp).collect()),
-        (LATE_TCP, late(tcp, usual_tcp).collect()),
-    ] {
-        for (round, value) in values.into_iter().enumerate() {
+    let times = [
+        idle_udp,
+        idle_tcp,
+        late(udp, usual_udp).collect(),
+        late(tcp, usual_tcp).collect(),
+    ];
+    for ((quantity, requests), values) in TIMES.into_iter().zip(times) {
+        let mut push = |quantity, round, value| {
             samples.push(Sample {
                 size: LIST,
                 contestant: name,
@@ -133,6 +145,11 @@ fn measure_others(name: &'static str, config: &ProxyConfig, rounds: usize, sampl
                 quantity,
                 value,
             });
+        };
+        push(requests, 0, values.len() as f64);
+        for place in 0..=QUANTILES {
+            let share = place as f64 / QUANTILES as f64;
+            push(quantity, place, quantile(&values, share));
         }
     }
     running.wait_idle();
@@ -263,11 +280,12 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
             Spread::of(&of(CPU)).to_string(),
             format!("{repeated:.0}"),
         ]);
-        for quantity in [IDLE_UDP, IDLE_TCP, LATE_UDP, LATE_TCP] {
+        for (quantity, requests) in TIMES {
             let values = samples.of(LIST, name, quantity);
+            let requests: f64 = samples.of(LIST, name, requests).iter().sum();
             others.row([
                 format!("{name}: {quantity}"),
-                values.len().to_string(),
+                format!("{requests:.0}"),
                 format!("{:.0}", quantile(&values, 0.5)),
                 format!("{:.0}", quantile(&values, 0.99)),
                 format!("{:.0}", quantile(&values, 1.0)),

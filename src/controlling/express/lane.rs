@@ -366,6 +366,7 @@ impl Lane {
                 leg.call_id,
                 b"\r\n",
             ];
+            texts.reserve(parts.iter().map(|part| part.len()).sum());
             parts.iter().for_each(|part| texts.extend_from_slice(part));
             end = texts.len();
         }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
 
-use cpm_testbed::{Bench, Certificate, PATIENCE, ProxyConfig};
+use cpm_testbed::{Bench, Certificate, PATIENCE, ProxyConfig, Request};
 
 use crate::common::{HANDLE, counter, cpm_proxy, expect_counter};
 use crate::pager::express::{Closing, by_the_lane, open, send};
@@ -323,6 +323,13 @@ fn what_sees_responses_sees_those_to_copies() {
             module: "kemix",
             sees: "seen SIP/2.0 200",
         },
+        Case {
+            name: "pre_routing",
+            why: "there is an event_route[core:pre-routing]",
+            routes: "event_route[core:pre-routing] { xlog(\"L_NOTICE\", \"seen $rs $rm\\n\"); }",
+            module: "kemix",
+            sees: "seen 200 MESSAGE",
+        },
     ];
     for case in cases {
         let bench = Bench::new(&format!("responses_seen_by_{}", case.name));
@@ -340,6 +347,33 @@ fn what_sees_responses_sees_those_to_copies() {
         proxy.expect_log(case.sees);
         proxy.stop();
     }
+}
+
+/// Over TCP too, responses to copies come to the lane before Kamailio parses them, which counts
+/// what it parses. Others on the same connection are left to it.
+#[test]
+fn responses_over_tcp_are_not_parsed_twice() {
+    let bench = Bench::new("responses_over_tcp");
+    let routes = "request_route { if (method == \"OPTIONS\") { t_relay(); exit; } cpm_handle(); }";
+    let proxy = bench.proxy(&open(cpm_proxy(routes)));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let parsed = || proxy.statistic("core", "rcv_replies");
+    for number in 1..=2 {
+        send(
+            &anne,
+            proxy.udp(),
+            [bill.tcp_uri("bill"), bill.tcp_uri("ben")],
+        );
+        bill.expect_requests("MESSAGE", 2);
+        assert_eq!(by_the_lane(&proxy, 2 * number), 2 * number);
+        assert_eq!(parsed(), number - 1);
+        let other = Request::new("OPTIONS", "sip:anne@example.com", &bill.tcp_uri("bill"));
+        anne.send(&other, proxy.udp());
+        bill.expect_request("OPTIONS");
+        anne.expect_response(&other, 200);
+        assert_eq!(parsed(), number);
+    }
+    proxy.stop();
 }
 
 /// More than a window of copies to a TCP port that refuses: they do not wait for timer F, and

@@ -6,6 +6,9 @@ use bytes::Bytes;
 /// Maximum length of a CPIM message's header, both blocks together. A real one has less than 1 KiB.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// Usual number of fields in a block: initial allocation.
+const USUAL_FIELDS: usize = 16;
+
 /// A CPIM message (RFC 3862): header fields, MIME header fields, content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpimMessage {
@@ -45,37 +48,13 @@ impl CpimMessage {
     /// # Errors
     /// [`CpimError`].
     pub fn parse(bytes: &Bytes) -> Result<Self, CpimError> {
-        let mut at = 0;
-        let mut block = || {
-            let mut fields = Vec::new();
-            loop {
-                let rest = &bytes[at..bytes.len().min(MAX_HEAD_BYTES)];
-                let end = rest.iter().position(|byte| *byte == b'\n');
-                let line = &rest[..end.ok_or(CpimError::Truncated)?];
-                at += line.len() + 1;
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                if line.is_empty() {
-                    return Ok(fields);
-                }
-                let line = std::str::from_utf8(line).map_err(|_| CpimError::Field)?;
-                let (name, value) = line.split_once(':').ok_or(CpimError::Field)?;
-                let name = name.trim();
-                if name.is_empty() || name.contains(char::is_whitespace) {
-                    return Err(CpimError::Field);
-                }
-                fields.push((name.to_owned(), value.trim().to_owned()));
-            }
-        };
-        let fields = block()?;
-        let content_fields = block()?;
-        let unescaped = |(name, value): (String, String)| CpimField {
-            name,
-            value: unescape(&value),
-        };
+        let head = Fields::read(bytes)?;
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let unescaped = |(name, value): &(&str, &str)| CpimField::new(*name, unescape(value));
         Ok(Self {
-            fields: fields.into_iter().map(unescaped).collect(),
-            content_fields,
-            content: bytes.slice(at..),
+            fields: head.fields.iter().map(unescaped).collect(),
+            content_fields: head.content_fields.iter().map(own).collect(),
+            content: bytes.slice(head.length..),
         })
     }
 
@@ -155,6 +134,67 @@ impl CpimMessage {
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(&self.content);
         Ok(bytes.into())
+    }
+}
+
+/// The header of a CPIM message, with values as written.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    fields: Vec<(&'a str, &'a str)>,
+    content_fields: Vec<(&'a str, &'a str)>,
+    /// In bytes, both blocks together.
+    length: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the header of a message, which may end anywhere after it. Lines may end with LF alone.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, CpimError> {
+        let mut at = 0;
+        let mut block = || {
+            let mut fields = Vec::with_capacity(USUAL_FIELDS);
+            loop {
+                let rest = &bytes[at..bytes.len().min(MAX_HEAD_BYTES)];
+                let end = memchr::memchr(b'\n', rest);
+                let line = &rest[..end.ok_or(CpimError::Truncated)?];
+                at += line.len() + 1;
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                if line.is_empty() {
+                    return Ok(fields);
+                }
+                let line = std::str::from_utf8(line).map_err(|_| CpimError::Field)?;
+                let (name, value) = line.split_once(':').ok_or(CpimError::Field)?;
+                let name = name.trim();
+                if name.is_empty() || name.contains(char::is_whitespace) {
+                    return Err(CpimError::Field);
+                }
+                fields.push((name, value.trim()));
+            }
+        };
+        let (fields, content_fields) = (block()?, block()?);
+        Ok(Self {
+            fields,
+            content_fields,
+            length: at,
+        })
+    }
+
+    /// The same as [`CpimMessage::field_of`].
+    pub(crate) fn field_of(&self, namespace: &str, name: &str) -> Option<String> {
+        let mut prefixes = Vec::new();
+        self.fields.iter().find_map(|(own, value)| {
+            if *own == "NS" {
+                let value = unescape(value);
+                if let Some((prefix, uri)) = value.split_once('<')
+                    && uri.strip_suffix('>') == Some(namespace)
+                {
+                    prefixes.push(prefix.trim().to_owned());
+                }
+                return None;
+            }
+            let (prefix, own) = own.split_once('.')?;
+            let is_it = own == name && prefixes.iter().any(|known| known == prefix);
+            is_it.then(|| unescape(value))
+        })
     }
 }
 

@@ -6,6 +6,7 @@ mod head;
 mod message;
 
 pub use head::{CpimHead, CpimHeadState};
+pub(crate) use message::Fields;
 pub use message::{CpimError, CpimField, CpimMessage, LineBreakError, MAX_HEAD_BYTES};
 
 /// Content-Type of a message/cpim body.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::cpim::{CpimMessage, MAX_HEAD_BYTES};
+use crate::cpim::{Fields, MAX_HEAD_BYTES};
 
 pub use document::{
     Disposition, DocumentError, MAX_DEPTH, MAX_DOCUMENT_BYTES, Notification, notified_message_id,
@@ -60,13 +60,13 @@ impl NotificationRequest {
         // Names are case-sensitive (RFC 3862 §2.1): most messages end here.
         let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
         memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
-        let cpim = CpimMessage::parse(cpim).ok()?;
-        let wanted = cpim.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
+        let head = Fields::read(cpim).ok()?;
+        let wanted = head.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
         let wanted = wanted.filter(|wanted| !wanted.is_empty())?;
-        let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
-        is_message_id(id).then(|| NotificationRequest {
-            message_id: id.to_owned(),
-            wanted: Notifications::parse(wanted),
+        let message_id = head.field_of(NAMESPACE, MESSAGE_ID)?;
+        is_message_id(&message_id).then(|| NotificationRequest {
+            message_id,
+            wanted: Notifications::parse(&wanted),
         })
     }
 }
@@ -76,9 +76,9 @@ impl NotificationRequest {
 pub fn message_id_of(cpim: &Bytes) -> Option<String> {
     let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
     memchr::memmem::find(head, MESSAGE_ID.as_bytes())?;
-    let cpim = CpimMessage::parse(cpim).ok()?;
-    let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
-    is_message_id(id).then(|| id.to_owned())
+    let head = Fields::read(cpim).ok()?;
+    let id = head.field_of(NAMESPACE, MESSAGE_ID)?;
+    is_message_id(&id).then_some(id)
 }
 
 /// The notifications that the sender of a message wants.
