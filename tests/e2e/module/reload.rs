@@ -8,7 +8,7 @@ use cpm_testbed::{
     Agent, Bench, Certificate, Proxy, ProxyConfig, cpm_message, large_message, to, values,
 };
 
-use crate::common::{EXPLODER, HANDLE, counter, exchange, untrusting_proxy};
+use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_log_lines, untrusting_proxy};
 use crate::groups::{GroupFolder, open_group, recipients, to_group};
 use crate::large::transport::with_tls;
 use crate::large::{ANNE, CHUNK, SIZE, Scene};
@@ -162,16 +162,20 @@ fn another_certificate_is_for_sessions_from_then_on() {
     };
     let (before, mut call_before) = begins(&old);
 
-    // A key of somebody else's: nothing changes.
+    // A key of somebody else's, a certificate that is half written, and none: nothing changes.
     let mallorys = Certificate::new(&["127.0.0.1"]);
     let certificate = folder.join("certificate.pem");
     mallorys.files(&folder);
-    fs::write(&certificate, old.pem()).expect("it can be written");
-    scene
-        .proxy
-        .try_rpc("cpm.reload")
-        .expect_err("the key is another's");
-    scene.proxy.expect_log("nothing is reloaded: ");
+    let half = &new.pem()[..new.pem().len() / 2];
+    for (fault, text) in [("mismatch", old.pem()), ("half", half), ("empty", "")] {
+        fs::write(&certificate, text).expect("it can be written");
+        let refused = scene.proxy.try_rpc("cpm.reload").expect_err(fault);
+        assert!(
+            refused.contains("The old values stay"),
+            "{fault}: {refused}"
+        );
+    }
+    expect_log_lines(&scene.proxy, "nothing is reloaded: ", 3);
     let (between, mut call_between) = begins(&old);
 
     new.files(&folder);
