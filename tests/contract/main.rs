@@ -539,15 +539,10 @@ fn fan_out(request: *mut cpm_request) -> cpm_script_result {
 
 /// The entries posted to this process since the last call.
 fn posted(process: cpm_process) -> Vec<Vec<u8>> {
-    seen(|seen| {
-        let all = std::mem::take(&mut seen.posted);
-        let (here, elsewhere) = all.into_iter().partition(|(to, _)| *to == process);
-        seen.posted = elsewhere;
-        here
-    })
-    .into_iter()
-    .map(|(_, entry): (_, Vec<u8>)| entry)
-    .collect()
+    let all = seen(|seen| std::mem::take(&mut seen.posted));
+    let (here, elsewhere): (Vec<_>, Vec<_>) = all.into_iter().partition(|(to, _)| *to == process);
+    seen(|seen| seen.posted = elsewhere);
+    here.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// Delivers all posted entries to a process.
@@ -556,6 +551,12 @@ fn deliver(mailbox: *mut cpm_mailbox, process: cpm_process) {
         assert_eq!(call!(mailbox_takes(mailbox)), 1);
         call!(mailbox_take(mailbox, lent_bytes(&entry)));
     }
+}
+
+/// Works until there is nothing to do at once: a turn may be over before that, on a slow machine.
+fn work_until_idle(mailbox: *mut cpm_mailbox) -> c_int {
+    let mut turns = std::iter::repeat_with(|| call!(mailbox_work(mailbox)));
+    turns.find(|wait_ms| *wait_ms != 0).expect("it is endless")
 }
 
 fn last_reply() -> (c_int, u64, String, String) {

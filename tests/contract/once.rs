@@ -77,7 +77,7 @@ fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
     // Another process sends them, and the response exists.
     let mailbox = call!(mailbox_new(service, CPM_PROCESS_FAN_OUT));
     deliver(mailbox, CPM_PROCESS_FAN_OUT);
-    assert_eq!(call!(mailbox_work(mailbox)), -1);
+    assert_eq!(work_until_idle(mailbox), -1);
     let answer = last_reply();
     let late = classify(service, &asked, uri);
     assert_eq!(check(late), CPM_SCRIPT_END);

@@ -179,7 +179,7 @@ fn a_group_is_looked_up_where_its_sources_are() {
         call!(request_free(request));
         let transaction = seen(|seen| seen.opened);
         deliver(groups, CPM_PROCESS_GROUPS);
-        assert_eq!(call!(mailbox_work(groups)), -1);
+        assert_eq!(work_until_idle(groups), -1);
         let last = last_reply();
         assert_eq!((last.0, last.1), (code, transaction), "{uri}");
         let all = seen(|seen| std::mem::take(&mut seen.sent));

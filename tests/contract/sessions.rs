@@ -66,7 +66,7 @@ fn begin(service: *mut cpm_service) -> *mut cpm_mailbox {
 /// What it does after all posted entries were delivered.
 fn work(sessions: *mut cpm_mailbox) -> Vec<String> {
     deliver(sessions, CPM_PROCESS_SESSIONS);
-    while call!(mailbox_work(sessions)) == 0 {}
+    work_until_idle(sessions);
     seen(|seen| std::mem::take(&mut seen.done))
 }
 
