@@ -3,7 +3,7 @@
 //! disk changes; how long the next proxy takes to take over a hundred thousand recipients; and
 //! another node what a dead one has left.
 //!
-//! It takes long, and can be measured in parts. `PARTS` names some of [`PARTS`], `SIZES`, `ROUNDS`
+//! It takes long, and can be measured in parts. `PARTS` names some of them, `SIZES`, `ROUNDS`
 //! and `MESSAGES` are those of `trial.rs`; what a run does not measure stays as it was:
 //!
 //! ```text
