@@ -1,10 +1,10 @@
 //! What it costs that an accepted message outlives the proxy: CPU time of a copy and the wait for
-//! the 202, without a store and with each kind, through tm and by the express lane; what a slow disk
-//! changes; how long the next proxy takes to take over a hundred thousand recipients; and another
-//! node what a dead one has left.
+//! the 202, without a store and with each kind, through tm and by the express lane; what a slow
+//! disk changes; how long the next proxy takes to take over a hundred thousand recipients; and
+//! another node what a dead one has left.
 //!
-//! It takes long, and can be measured in parts. `PARTS` names some of [`PARTS`], `SIZES`, `ROUNDS`
-//! and `MESSAGES` are those of `trial.rs`; what a run does not measure stays as it was measured last:
+//! It takes long, and can be measured in parts. `PARTS` names some of them, `SIZES`, `ROUNDS`
+//! and `MESSAGES` are those of `trial.rs`; what a run does not measure stays as it was:
 //!
 //! ```text
 //! PARTS=cost SIZES=100 cargo run --release -p cpm-benches --features contestants store
