@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use once_cell::sync::OnceCell;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -85,6 +86,22 @@ fn of_system() -> Result<Authorities, TrustError> {
     }
 }
 
+/// Authorities in PEM, for a library that takes them so. Certificates of the system's that rustls
+/// cannot use (a few old ones) are left out: they would spoil the others.
+pub fn as_pem(authorities: &Authorities) -> Vec<u8> {
+    let mut roots = RootCertStore::empty();
+    let mut pem = String::new();
+    for certificate in authorities.iter() {
+        if roots.add(certificate.clone()).is_ok() {
+            let text = BASE64_STANDARD.encode(certificate);
+            pem += "-----BEGIN CERTIFICATE-----\n";
+            pem += &text;
+            pem += "\n-----END CERTIFICATE-----\n";
+        }
+    }
+    pem.into_bytes()
+}
+
 /// The certificates of a PEM file, at least one. `what` is the purpose of the file.
 ///
 /// # Errors
@@ -125,5 +142,23 @@ fn unusable(what: &'static str, file: &Path, error: &PemError) -> TrustError {
             PemError::Io(error) => error.to_string(),
             other => format!("it is not PEM: {other}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pem_has_the_authorities_that_can_be_used() {
+        let of_name = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let [one, other] = ["one.example.com", "other.example.com"].map(of_name);
+        let unusable = CertificateDer::from_slice(b"not DER");
+        let all = [one.cert.der().clone(), unusable, other.cert.der().clone()];
+        let pem = as_pem(&Arc::from(all.clone()));
+        let read: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(read, [all[0].clone(), all[2].clone()]);
     }
 }

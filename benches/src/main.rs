@@ -2,11 +2,12 @@
 //! takes few samples and does not change `benches/results/`.
 
 use std::env;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cpm_benches::parsing::{self, Contestant};
-use cpm_benches::report::Report;
+use cpm_benches::report::{Report, Samples};
 use cpm_benches::{fan_out, machine, relay, set_up, xml};
 
 /// A benchmark, by the name of its files. It gets the project's folder and whether to be quick.
@@ -92,11 +93,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the crate is a folder of the project");
-    let folder = if quick {
-        "target/bench"
-    } else {
-        "benches/results"
-    };
+    let folder = folder_of(root, quick);
     let is_wanted = |benchmark: &&Benchmark| {
         wanted.is_empty() || wanted.iter().any(|name| name == benchmark.name)
     };
@@ -110,13 +107,23 @@ fn main() -> ExitCode {
         }
         let report = (benchmark.run)(root, quick);
         println!("{}", report.text);
-        if let Err(error) = report.save(&root.join(folder)) {
-            eprintln!("{folder}: {error}");
+        if let Err(error) = report.save(&folder) {
+            eprintln!("{}: {error}", folder.display());
             return ExitCode::FAILURE;
         }
+        let folder = folder.strip_prefix(root).unwrap_or(&folder).display();
         println!("kept in {folder}/{}.txt, .csv and .svg\n", report.name);
     }
     ExitCode::SUCCESS
+}
+
+/// Where the results are.
+fn folder_of(root: &Path, quick: bool) -> PathBuf {
+    root.join(if quick {
+        "target/bench"
+    } else {
+        "benches/results"
+    })
 }
 
 fn run_parsing(_root: &Path, quick: bool) -> Report {
@@ -168,9 +175,12 @@ fn run_crowd(root: &Path, quick: bool) -> Report {
 }
 
 fn run_stored(root: &Path, quick: bool) -> Report {
-    let turns = if quick { (3, 2_000) } else { (5, 4_000) };
+    let turns = if quick { (3, 2_000) } else { (5, 16_000) };
     let about = machine::describe(&[machine::kamailio_version()]);
-    fan_out::stored::run(&root.join("target/kamailio/cpm.so"), turns, &about)
+    let earlier = folder_of(root, quick).join(fan_out::stored::NAME);
+    let earlier = fs::read_to_string(earlier.with_extension("csv")).unwrap_or_default();
+    let cpm = root.join("target/kamailio/cpm.so");
+    fan_out::stored::run(&cpm, turns, Samples::read_csv(&earlier), &about)
 }
 
 fn run_hanging_xdms(root: &Path, quick: bool) -> Report {

@@ -1,5 +1,6 @@
 //! Tables for people, numbers for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -93,6 +94,52 @@ impl Samples {
             .collect()
     }
 
+    /// These, and of `earlier` what was not measured again.
+    #[must_use]
+    pub fn or(self, earlier: Samples) -> Self {
+        let is_new = |old: &Sample| {
+            let is_same = |new: &Sample| {
+                let same = (new.size, new.contestant, new.quantity);
+                same == (old.size, old.contestant, old.quantity)
+            };
+            !self.0.iter().any(is_same)
+        };
+        let kept = earlier.0.into_iter().filter(is_new).collect::<Vec<_>>();
+        Samples([kept, self.0].concat())
+    }
+
+    /// Reads what [`write_csv`](Self::write_csv) has written, and nothing of anything else. The
+    /// names of contestants and quantities may have commas: the round, a number, is between them.
+    pub fn read_csv(text: &str) -> Self {
+        let mut names: BTreeSet<&'static str> = BTreeSet::new();
+        // For the rest of the program, and each of them once.
+        let mut lasting = |name: &str| -> &'static str {
+            if let Some(known) = names.get(name) {
+                return known;
+            }
+            let name: &'static str = String::leak(name.to_owned());
+            names.insert(name);
+            name
+        };
+        let sample = |line: &str| {
+            let (size, rest) = line.split_once(',')?;
+            let (rest, value) = rest.rsplit_once(',')?;
+            let fields: Vec<&str> = rest.split(',').collect();
+            let (place, round) = fields.iter().enumerate().find_map(|(place, field)| {
+                let round = field.parse().ok().filter(|_| place > 0)?;
+                Some((place, round))
+            })?;
+            Some(Sample {
+                size: size.parse().ok()?,
+                contestant: lasting(&fields[..place].join(",")),
+                round,
+                quantity: lasting(&fields[place + 1..].join(",")),
+                value: value.parse().ok()?,
+            })
+        };
+        Samples(text.lines().filter_map(sample).collect())
+    }
+
     /// As comma-separated values with a head.
     pub fn write_csv(&self) -> String {
         let mut text = String::from("size,contestant,round,quantity,value\n");
@@ -173,5 +220,27 @@ mod tests {
         assert_eq!(samples.of(1, "a", "µs"), [1.0, 3.0]);
         assert_eq!(samples.of(1, "a", "ms"), [0.0; 0]);
         assert!(samples.write_csv().contains("\n1,b,0,µs,2.0000\n"));
+    }
+
+    #[test]
+    fn what_was_measured_earlier_stays_until_it_is_measured_again() {
+        let sample = |contestant, round, quantity, value| Sample {
+            size: 10,
+            contestant,
+            round,
+            quantity,
+            value,
+        };
+        let written = Samples(vec![
+            sample("none, lane", 0, "ms, 1 sender", 1.0),
+            sample("none, lane", 1, "ms, 1 sender", 2.0),
+            sample("file, lane", 0, "ms, 1 sender", 3.0),
+        ]);
+        let earlier = Samples::read_csv(&written.write_csv());
+        let again = Samples(vec![sample("none, lane", 0, "ms, 1 sender", 4.0)]);
+        let all = again.or(earlier);
+        assert_eq!(all.of(10, "none, lane", "ms, 1 sender"), [4.0]);
+        assert_eq!(all.of(10, "file, lane", "ms, 1 sender"), [3.0]);
+        assert!(Samples::read_csv("nothing, of it\n").0.is_empty());
     }
 }

@@ -75,7 +75,7 @@ impl StorePlace {
     }
 
     /// Whether it is a server that is spoken to over TLS.
-    pub(super) fn is_tls(&self) -> bool {
+    pub fn is_tls(&self) -> bool {
         matches!(&self.kind, StoreKind::Server(url) if url.starts_with("rediss:"))
     }
 

@@ -58,6 +58,8 @@ pub(super) struct FanOutProcess {
     keeping: Option<Keeping>,
     /// The job whose turn is next.
     next: usize,
+    /// When the express lane is next swept: each time, all of its places are looked at.
+    sweep_ms: u64,
     taken: usize,
 }
 
@@ -75,6 +77,7 @@ impl FanOutProcess {
             keeping: Keeping::start(service, room.signal(), gauges, desk)?,
             room: RefCell::new(room),
             next: 0,
+            sweep_ms: 0,
             taken: 0,
         })
     }
@@ -203,7 +206,7 @@ impl FanOutProcess {
             }
         }
         let is_wanted_now = self.run_all(service, proxy);
-        let swept = heard::sweep(service, proxy);
+        let swept = self.sweep(service, proxy);
         if has_more || is_wanted_now {
             return 0;
         }
@@ -215,6 +218,22 @@ impl FanOutProcess {
         let swept = Some(swept).filter(|swept| *swept >= 0);
         let wanted = [waits.then_some(ROOM_RETRY_MS), swept, kept];
         wanted.into_iter().flatten().min().unwrap_or(-1)
+    }
+
+    /// Fires the timers of the express lane, unless it is too early: where messages are kept, this
+    /// process is called many times in between.
+    fn sweep(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
+        let now_ms = proxy.now_ms();
+        if let Some(left_ms) = self
+            .sweep_ms
+            .checked_sub(now_ms)
+            .filter(|left_ms| *left_ms > 0)
+        {
+            return i32::try_from(left_ms).unwrap_or(i32::MAX);
+        }
+        let swept = heard::sweep(service, proxy);
+        self.sweep_ms = now_ms + u64::try_from(swept).unwrap_or(0);
+        swept
     }
 
     /// What another node has taken over is not sent from here any more.

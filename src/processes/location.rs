@@ -33,8 +33,8 @@ pub(super) fn location(service: &ControllingFunction) -> Result<Option<Location>
             let Some(mut server) = ServerAddress::parse(url) else {
                 return Ok(None);
             };
-            if let Some(file) = &settings.store_ca_file {
-                let trusting = server.trusting(file);
+            if store.is_tls() {
+                let trusting = server.trusting(settings.store_ca_file.as_deref());
                 server = trusting.map_err(|why| StoreError::of_server(&server, why))?;
             }
             Ok(Some(Location::Server(Box::new(server), node)))

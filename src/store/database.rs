@@ -68,12 +68,31 @@ const CONTENT: &str =
 /// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// How many pages the database has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pages {
+    all: u64,
+    /// Those of them that are free for new messages.
+    free: u64,
+}
+
+impl Pages {
+    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Pages {
+            all: count(connection, "page_count")?,
+            free: count(connection, "freelist_count")?,
+        })
+    }
+}
+
 /// The database. The connection must not cross a fork.
 #[derive(Debug)]
 pub struct Database {
     dir: PathBuf,
     connection: Connection,
     page_bytes: u64,
+    /// As this process, the only one that writes, has left it: asking takes locks.
+    pages: Pages,
     syncs: bool,
     /// The clock that the times in the tables are of.
     clock: Option<WallClock>,
@@ -133,20 +152,21 @@ impl Database {
             dir: dir.to_owned(),
             connection,
             page_bytes: u64::try_from(page_bytes).unwrap_or(4096),
+            pages: Pages::default(),
             syncs: true,
             clock: None,
         };
         database.rewrite()?;
         database.mind_clock()?;
+        database.pages = Pages::of(&database.connection)?;
         Ok(database)
     }
 
     /// Makes a database of an earlier release one that can give free pages back.
     fn rewrite(&self) -> rusqlite::Result<()> {
-        let used = self
-            .count("page_count")?
-            .saturating_sub(self.count("freelist_count")?);
-        if self.count("auto_vacuum")? == 0 && used * self.page_bytes <= REWRITTEN {
+        let pages = Pages::of(&self.connection)?;
+        let used = pages.all.saturating_sub(pages.free);
+        if count(&self.connection, "auto_vacuum")? == 0 && used * self.page_bytes <= REWRITTEN {
             // Without room for a copy it stays as it is.
             let rewrite = "PRAGMA auto_vacuum = incremental; VACUUM";
             let _ = self.connection.execute_batch(rewrite);
@@ -309,7 +329,10 @@ impl Database {
             let mut taken = transaction.prepare_cached("DELETE FROM taken WHERE id <= ?")?;
             taken.execute([number(id)])?;
         }
-        transaction.commit()
+        let pages = Pages::of(&transaction)?;
+        transaction.commit()?;
+        self.pages = pages;
+        Ok(())
     }
 
     /// Sets whether a transaction waits until it is on disk.
@@ -324,18 +347,13 @@ impl Database {
 
     /// Bytes that it takes on the disk: pages, also those that are free or only in the log yet, and
     /// the log.
-    pub(super) fn bytes(&self) -> rusqlite::Result<u64> {
-        Ok(self.count("page_count")? * self.page_bytes + self.log_bytes())
+    pub(super) fn bytes(&self) -> u64 {
+        self.pages.all * self.page_bytes + self.log_bytes()
     }
 
     /// Bytes of pages that are free for new messages.
-    pub(super) fn free_bytes(&self) -> rusqlite::Result<u64> {
-        Ok(self.count("freelist_count")? * self.page_bytes)
-    }
-
-    fn count(&self, name: &str) -> rusqlite::Result<u64> {
-        let mut query = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
-        query.query_row([], |row| row.get(0).map(i64::unsigned_abs))
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.pages.free * self.page_bytes
     }
 
     fn log_bytes(&self) -> u64 {
@@ -345,7 +363,7 @@ impl Database {
 
     /// Gives back to the disk what is not needed. True: there is more.
     pub(super) fn tidy(&mut self) -> rusqlite::Result<bool> {
-        let surplus = self.count("freelist_count")?.saturating_sub(FREE_KEPT);
+        let surplus = self.pages.free.saturating_sub(FREE_KEPT);
         if surplus > 0 {
             self.set_synced(false)?;
             let pages = surplus.min(FREED_AT_ONCE);
@@ -355,6 +373,9 @@ impl Database {
             let mut rows = query.query([])?;
             // One row for each page.
             while rows.next()?.is_some() {}
+            drop(rows);
+            drop(query);
+            self.pages = Pages::of(&self.connection)?;
         }
         if self.log_bytes() > LOG_KEPT {
             // Whoever reads still is not waited for.
@@ -413,6 +434,11 @@ fn kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
     })
 }
 
+fn count(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let mut query = connection.prepare_cached(&format!("PRAGMA {name}"))?;
+    query.query_row([], |row| row.get(0).map(i64::unsigned_abs))
+}
+
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
@@ -469,7 +495,7 @@ pub(super) mod tests {
         assert_eq!(left.len(), 1);
         assert_eq!((left[0].id, &left[0].ended[..]), (2, &b"somebody"[..]));
         assert_eq!(database.next_id().unwrap(), 3);
-        assert!(database.bytes().unwrap() > 0);
+        assert!(database.bytes() > 0);
         let mode = fs::metadata(dir.join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let forgotten = Batch {
@@ -549,7 +575,8 @@ pub(super) mod tests {
             older.execute(insert, [id, bytes]).unwrap();
         }
         drop(older);
-        let can_shrink = |database: &Database| database.count("auto_vacuum").unwrap() == 2;
+        let can_shrink =
+            |database: &Database| count(&database.connection, "auto_vacuum").unwrap() == 2;
         let mut database = Database::open(&dir, None).unwrap();
         assert!(!can_shrink(&database), "the start would wait too long");
         let done = Batch {

@@ -88,12 +88,11 @@ impl Engine for FileEngine {
     }
 
     fn bytes(&self) -> Option<u64> {
-        self.database.as_ref()?.bytes().ok()
+        self.database.as_ref().map(Database::bytes)
     }
 
     fn free_bytes(&self) -> u64 {
-        let free = self.database.as_ref().map(Database::free_bytes);
-        free.and_then(Result::ok).unwrap_or(0)
+        self.database.as_ref().map_or(0, Database::free_bytes)
     }
 
     fn tidy(&mut self) -> Result<bool, Failure> {

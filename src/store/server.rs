@@ -1,7 +1,6 @@
 //! The server of a store that several nodes share (Valkey or Redis): where it is, and a connection.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,17 +38,18 @@ impl ServerAddress {
         Some(ServerAddress { client, shown })
     }
 
-    /// The same, if it is spoken to over TLS, trusting the authorities in this PEM file instead of
-    /// the system's.
+    /// The same, if it is spoken to over TLS: trusting the authorities in this PEM file or, without
+    /// one, the system's. No TLS connection can be had without this.
     ///
     /// # Errors
-    /// The file cannot be used, for this reason.
-    pub fn trusting(&self, file: &Path) -> Result<Self, String> {
-        trust::authorities(Some(file)).map_err(|error| error.to_string())?;
-        let pem = fs::read(file).map_err(|error| error.to_string())?;
+    /// The file cannot be used, or the system has no authorities, for this reason.
+    pub fn trusting(&self, file: Option<&Path>) -> Result<Self, String> {
+        let authorities = trust::authorities(file).map_err(|error| error.to_string())?;
         let certificates = TlsCertificates {
             client_tls: None,
-            root_cert: Some(pem),
+            // Never left to the library: it would read the system's authorities for each
+            // connection, also where others are given, and fail where there are none.
+            root_cert: Some(trust::as_pem(&authorities)),
         };
         let info = self.client.get_connection_info().clone();
         let client = Client::build_with_tls(info, certificates);

@@ -361,7 +361,7 @@ fn a_server_over_tls_is_who_an_authority_says_it_is() {
     let other = authority("other.pem", &Certificate::new(&["127.0.0.1"]));
     let at = |url: &str, authority: &Path| {
         let server = ServerAddress::parse(url).unwrap();
-        server.trusting(authority)
+        server.trusting(Some(authority))
     };
     let node = settings("one", LEASE);
     let notices = |url: &str, authority: &Path| {

@@ -1,16 +1,27 @@
 //! What it costs that an accepted message outlives the proxy: CPU time of a copy and the wait for
-//! the 202, without a store and with each kind, through tm and by the express lane; how long the
-//! next proxy takes to take over a hundred thousand recipients; and another node what a dead one
-//! has left.
+//! the 202, without a store and with each kind, through tm and by the express lane; what a slow
+//! disk changes; how long the next proxy takes to take over a hundred thousand recipients; and
+//! another node what a dead one has left.
+//!
+//! It takes long, and can be measured in parts. `PARTS` names some of them, `SIZES`, `ROUNDS`
+//! and `MESSAGES` are those of `trial.rs`; what a run does not measure stays as it was:
+//!
+//! ```text
+//! PARTS=cost SIZES=100 cargo run --release -p cpm-benches --features contestants store
+//! ```
 
+mod cost;
+mod disk;
+mod half_load;
 mod restart;
 mod take_over;
 
+use std::env;
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,10 +30,10 @@ use cpm_testbed::{Bench, CpmMessage, Proxy, ProxyConfig, Redis, cpm_message};
 use super::client::Client;
 use super::contestant::{self, Contestant};
 use super::sink::{Recipients, Sink};
-use super::{ASK_AGAIN, CPU, Running, SENDER, TEXT, request_to};
+use super::trial::Trial;
+use super::{CPU, Running, SENDER, TEXT, request_to};
 use crate::chart::{Chart, Panel};
-use crate::cpu;
-use crate::report::{Report, Sample, Samples, Table};
+use crate::report::{Report, Sample, Samples};
 use crate::statistics::Spread;
 
 /// The stem of the report's files.
@@ -44,106 +55,101 @@ const WAYS: [([&str; 3], &str); 2] = [
     (["no store, lane", "file, lane", "redis, lane"], "auto"),
 ];
 const SIZES: [usize; 3] = [1, 10, 100];
-const SENDERS: [usize; 3] = [1, 16, 64];
-/// Of these the picture tells.
+/// Of so many senders the picture tells.
 const PICTURED: usize = 16;
 
-const CPU_OF: [&str; 3] = [
-    "CPU µs per outgoing MESSAGE, 1 sender",
-    "CPU µs per outgoing MESSAGE, 16 senders",
-    "CPU µs per outgoing MESSAGE, 64 senders",
-];
-/// That of the store's server, which is no process of the proxy.
-const SERVER_CPU_OF: [&str; 3] = [
-    "CPU µs of the server per outgoing MESSAGE, 1 sender",
-    "CPU µs of the server per outgoing MESSAGE, 16 senders",
-    "CPU µs of the server per outgoing MESSAGE, 64 senders",
-];
-const MEDIAN_OF: [&str; 3] = [
-    "ms until 202, 1 sender",
-    "ms until 202, 16 senders",
-    "ms until 202, 64 senders",
-];
-const P99_OF: [&str; 3] = [
-    "ms until 202, 99 of 100, 1 sender",
-    "ms until 202, 99 of 100, 16 senders",
-    "ms until 202, 99 of 100, 64 senders",
-];
+/// What can be measured by itself.
+const PARTS: [&str; 5] = ["cost", "half_load", "disk", "restart", "take_over"];
+
+/// What the machine is capable of.
+const MACHINE: &str = "this machine";
+const SYNC: &str = "µs of fdatasync after 4 KiB where the store is";
+const TRIP: &str = "µs of an exchange of 4 KiB with redis";
 
 /// A bench alone may be slow; a hundred thousand copies take some seconds.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Measures all, in turns, `rounds` times with about `messages` outgoing requests each time. `cpm`
-/// is the module.
+/// is the module. `earlier` is what was measured before, for what is left out.
 ///
 /// # Panics
 /// When a message does not reach every recipient.
-pub fn run(cpm: &Path, (rounds, messages): (usize, usize), about: &str) -> Report {
+pub fn run(cpm: &Path, turns: (usize, usize), earlier: Samples, about: &str) -> Report {
+    let trial = Trial::of_environment();
+    let (rounds, messages) = trial.turns(turns);
+    let parts = env::var("PARTS").unwrap_or_default();
+    for part in parts.split(',').filter(|part| !part.is_empty()) {
+        assert!(PARTS.contains(&part), "no part {part}: {PARTS:?}");
+    }
+    let is_wanted = |part: &str| parts.is_empty() || parts.split(',').any(|one| one == part);
+    let sizes = trial.sizes(&SIZES);
     let mut samples = Samples::default();
-    let bench = Bench::new("benches_store");
-    let redis = bench.redis();
-    // What a server does unless it is told otherwise.
-    redis.ask(&["CONFIG", "SET", "appendfsync", "everysec"]);
-    let sink = Sink::start(bench.port(), Recipients::OneHop).expect("it has a port of its own");
+    if is_wanted(PARTS[0]) || is_wanted(PARTS[1]) {
+        let bench = Bench::new("benches_store");
+        let redis = bench.redis();
+        // What a server does unless it is told otherwise.
+        redis.ask(&["CONFIG", "SET", "appendfsync", "everysec"]);
+        let sink = Sink::start(bench.port(), Recipients::OneHop).expect("it has a port of its own");
+        let running = start_all(&bench, cpm, &redis);
+        if is_wanted(PARTS[0]) {
+            let of = (&sink, &redis);
+            cost::measure(&running, of, &sizes, (rounds, messages), &mut samples);
+        }
+        if is_wanted(PARTS[1]) {
+            half_load::measure(&running, &sink, &sizes, rounds, &mut samples);
+        }
+        for (quantity, value) in [(SYNC, sync_us(&bench)), (TRIP, trip_us(&redis))] {
+            samples.push(Sample {
+                size: 0,
+                contestant: MACHINE,
+                round: 0,
+                quantity,
+                value,
+            });
+        }
+        for running in running {
+            running.proxy.stop();
+        }
+    }
+    if is_wanted(PARTS[2]) {
+        disk::measure(cpm, rounds, &mut samples);
+    }
+    if is_wanted(PARTS[3]) {
+        restart::measure(cpm, rounds, &mut samples);
+    }
+    if is_wanted(PARTS[4]) {
+        take_over::measure(cpm, rounds, &mut samples);
+    }
+    let samples = samples.or(earlier);
     let names: Vec<&'static str> = WAYS.into_iter().flat_map(|(names, _)| names).collect();
+    Report {
+        name: NAME,
+        text: write_text(&names, &samples, about),
+        picture: write_picture(&names, &samples).write(),
+        samples,
+    }
+}
+
+fn start_all(bench: &Bench, cpm: &Path, redis: &Redis) -> Vec<Running> {
     let mut running = Vec::new();
     for (database, (names, express)) in WAYS.into_iter().enumerate() {
         let [_, folder, _] = names;
         let stores = [
             Store::Nowhere,
             Store::Folder(folder),
-            Store::Server(&redis, database),
+            Store::Server(redis, database),
         ];
         for (name, store) in names.into_iter().zip(stores) {
-            let config = config(&bench, cpm, name, express, store);
-            running.push(Running::start(&bench, Contestant { name, config }));
+            let config = config(bench, cpm, name, express, store);
+            running.push(Running::start(bench, Contestant { name, config }));
         }
     }
-    for size in SIZES {
-        for (place, senders) in SENDERS.into_iter().enumerate() {
-            let requests = (messages / size / senders).max(5);
-            for round in 0..=rounds {
-                for running in &running {
-                    let server = cpu::time_of_process(redis.pid());
-                    let [cpu, median, p99] = measure(running, &sink, (senders, size), requests);
-                    let copies = (senders * size * requests) as f64;
-                    let server = (cpu::time_of_process(redis.pid()) - server).as_secs_f64();
-                    let values = [
-                        (CPU_OF[place], cpu),
-                        (SERVER_CPU_OF[place], server * 1e6 / copies),
-                        (MEDIAN_OF[place], median),
-                        (P99_OF[place], p99),
-                    ];
-                    // The first round fills the free lists and maps the memory.
-                    for (quantity, value) in values.into_iter().filter(|_| round > 0) {
-                        samples.push(Sample {
-                            size,
-                            contestant: running.name,
-                            round: round - 1,
-                            quantity,
-                            value,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    for running in running {
-        running.proxy.stop();
-    }
-    let waits = [sync_us(&bench), trip_us(&redis)];
-    let fewer = rounds.div_ceil(4);
-    let mut memory = String::new();
-    for round in 0..fewer {
-        memory = restart::measure(cpm, round, &mut samples);
-    }
-    take_over::measure(cpm, fewer, &mut samples);
-    Report {
-        name: NAME,
-        text: write_text(&names, rounds, waits, &samples, &memory, about),
-        picture: write_picture(&names, rounds, &samples).write(),
-        samples,
-    }
+    running
+}
+
+/// Where the store of this name is.
+fn folder_of(bench: &Bench, name: &str) -> PathBuf {
+    bench.folder().join(name.replace([' ', ','], "_"))
 }
 
 fn config(bench: &Bench, cpm: &Path, name: &str, express: &str, store: Store<'_>) -> ProxyConfig {
@@ -157,7 +163,7 @@ fn config(bench: &Bench, cpm: &Path, name: &str, express: &str, store: Store<'_>
     match store {
         Store::Nowhere => config,
         Store::Folder(folder) => {
-            let folder = bench.folder().join(folder.replace([' ', ','], "_"));
+            let folder = folder_of(bench, folder);
             config.set("cpm", "store", &format!("file:{}", folder.display()))
         }
         Store::Server(redis, database) => {
@@ -177,31 +183,6 @@ fn config(bench: &Bench, cpm: &Path, name: &str, express: &str, store: Store<'_>
 
 fn message() -> CpmMessage {
     cpm_message(SENDER, contestant::EXPLODER).text(TEXT)
-}
-
-/// CPU µs per copy, and ms until the 202: median, and 99 of 100.
-fn measure(
-    running: &Running,
-    sink: &Sink,
-    (senders, recipients): (usize, usize),
-    requests: usize,
-) -> [f64; 3] {
-    sink.expect(recipients);
-    let copies = (senders * recipients * requests) as u64;
-    let delivered = || running.proxy.statistic("cpm", "delivered");
-    let (before, cpu) = (delivered(), cpu::time_of(&running.proxy));
-    let mut waits = load(&running.proxy, sink, (senders, recipients), requests);
-    let deadline = Instant::now() + PATIENCE;
-    let outstanding = || running.proxy.statistic("cpm", "outstanding");
-    while delivered() - before < copies || outstanding() > 0 {
-        assert!(Instant::now() < deadline, "{}", running.name);
-        thread::sleep(ASK_AGAIN);
-    }
-    running.wait_idle();
-    let cpu = cpu::time_of(&running.proxy) - cpu;
-    waits.sort_by(f64::total_cmp);
-    let at = |share: usize| waits[(waits.len() * share / 100).min(waits.len() - 1)];
-    [cpu.as_secs_f64() * 1e6 / copies as f64, at(50), at(99)]
 }
 
 /// So many senders, each with one request at a time: ms until each 202.
@@ -279,71 +260,46 @@ fn trip_us(redis: &Redis) -> f64 {
     Spread::of(&times).median
 }
 
-fn write_text(
-    names: &[&'static str],
-    rounds: usize,
-    [sync_us, trip_us]: [f64; 2],
-    samples: &Samples,
-    memory: &str,
-    about: &str,
-) -> String {
-    let mut table = Table::new(&[
-        "",
-        "recipients",
-        "senders",
-        CPU,
-        "to no store",
-        "CPU µs per message",
-        "server's CPU µs",
-        "ms until 202",
-        "99 of 100",
-    ]);
-    for size in SIZES {
-        for (place, senders) in SENDERS.into_iter().enumerate() {
-            for own in names.chunks_exact(3) {
-                for name in own {
-                    let of = |quantity| samples.of(size, name, quantity);
-                    let without = samples.of(size, own[0], CPU_OF[place]);
-                    let cpu = Spread::of(&of(CPU_OF[place]));
-                    table.row([
-                        (*name).to_owned(),
-                        size.to_string(),
-                        senders.to_string(),
-                        cpu.to_string(),
-                        Spread::of_ratios(&of(CPU_OF[place]), &without).to_string(),
-                        format!("{:.0}", cpu.median * size as f64),
-                        format!("{:.1}", Spread::of(&of(SERVER_CPU_OF[place])).median),
-                        Spread::of(&of(MEDIAN_OF[place])).to_string(),
-                        Spread::of(&of(P99_OF[place])).to_string(),
-                    ]);
-                }
-            }
-            table.gap();
-        }
+/// Median and quartiles, if it was measured.
+fn written(values: &[f64]) -> String {
+    match values {
+        [] => "not measured".to_owned(),
+        _ => Spread::of(values).to_string(),
     }
+}
+
+fn write_text(names: &[&'static str], samples: &Samples, about: &str) -> String {
+    let of_machine = |quantity| written(&samples.of(0, MACHINE, quantity));
     format!(
-        "Accepted messages that are kept: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n\
+        "Accepted messages that are kept: median (quartiles) of the rounds; CPU of all processes of the proxy\n\
          {about}redis: appendonly yes, appendfsync everysec\n\
-         fdatasync after 4 KiB where the store is: {sync_us:.0} µs; exchange of 4 KiB with redis: {trip_us:.0} µs\n\n{}\n{}\n{memory}\n{}",
-        table.write(),
+         {SYNC}: {}; {TRIP}: {}\n\n{}\n{}\n{}\n{}\n{}",
+        of_machine(SYNC),
+        of_machine(TRIP),
+        cost::write_text(names, &SIZES, samples),
+        half_load::write_text(names, &SIZES, samples),
+        disk::write_text(samples),
         restart::write_text(samples),
         take_over::write_text(samples),
     )
 }
 
-fn write_picture(names: &[&'static str], rounds: usize, samples: &Samples) -> Chart {
-    let place = SENDERS.iter().position(|senders| *senders == PICTURED);
+fn write_picture(names: &[&'static str], samples: &Samples) -> Chart {
+    let place = cost::SENDERS
+        .iter()
+        .position(|senders| *senders == PICTURED);
     let place = place.unwrap_or_default();
-    let panel = |quantities: &[&'static str; 3], title: &str| Panel {
+    let panel = |quantity: &'static str, title: &str| Panel {
         quantity: title.to_owned(),
         better: "less",
         group_axis: "recipients of one MESSAGE".into(),
         groups: SIZES
             .iter()
+            .filter(|size| !samples.of(**size, names[0], quantity).is_empty())
             .map(|&size| {
                 let values = names
                     .iter()
-                    .map(|name| Spread::of(&samples.of(size, name, quantities[place])));
+                    .map(|name| Spread::of(&samples.of(size, name, quantity)));
                 (size.to_string(), values.collect())
             })
             .collect(),
@@ -351,9 +307,12 @@ fn write_picture(names: &[&'static str], rounds: usize, samples: &Samples) -> Ch
     Chart {
         title: "One MESSAGE to many recipients, kept and not".into(),
         subtitle: format!(
-            "{PICTURED} senders with one request each at a time; medians of {rounds} rounds, whiskers are quartiles"
+            "{PICTURED} senders; CPU as fast as they can, 202 at half of that rate; medians, whiskers are quartiles"
         ),
         series: names.iter().map(|&name| name.to_owned()).collect(),
-        panels: vec![panel(&CPU_OF, CPU), panel(&MEDIAN_OF, "ms until 202")],
+        panels: vec![
+            panel(cost::CPU_OF[place], CPU),
+            panel(half_load::MEDIAN, "ms until 202"),
+        ],
     }
 }

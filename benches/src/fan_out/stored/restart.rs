@@ -6,16 +6,16 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, Proxy};
+use cpm_testbed::{Bench, Proxy, Redis};
 
 use super::super::sink::{Recipients, Sink};
-use super::{PATIENCE, Store, config, load, wait_for};
+use super::{PATIENCE, Store, config, folder_of, load, wait_for, written};
 use crate::report::{Sample, Samples, Table};
-use crate::statistics::Spread;
 
 /// Outstanding at the restart.
 const OUTSTANDING: usize = 100_000;
-const OF_ONE: usize = 100;
+/// Recipients of each message.
+const SIZES: [usize; 2] = [100, 1];
 const SENDERS: usize = 10;
 
 /// MiB: tm holds a transaction for each copy that has no room in the lane.
@@ -25,17 +25,32 @@ const NAMES: [&str; 2] = ["file, lane", "redis, lane"];
 const READY: &str = "ms until it is ready";
 const KNOWN: &str = "ms until it knows all recipients";
 const PRIVATE: &str = "MiB of all its processes alone";
+const FAN_OUT: &str = "MiB of CPM fan-out alone";
 const SHARED: &str = "MiB of shared memory in use";
+const STORED: &str = "bytes of the store for each recipient";
 const FIRST: &str = "ms until the first copy";
 const DONE: &str = "ms until the last recipient has ended";
 
-/// With each kind of store. Returns what each process holds of the last one.
-pub(super) fn measure(cpm: &Path, round: usize, samples: &mut Samples) -> String {
-    let tables = NAMES.map(|name| measure_one(cpm, name, round, samples));
-    tables.concat()
+/// The process that has the store.
+const KEEPER: &str = "CPM fan-out";
+
+/// With each kind of store.
+pub(super) fn measure(cpm: &Path, rounds: usize, samples: &mut Samples) {
+    for round in 0..rounds {
+        for size in SIZES {
+            for name in NAMES {
+                measure_one(cpm, (name, size), round, samples);
+            }
+        }
+    }
 }
 
-fn measure_one(cpm: &Path, name: &'static str, round: usize, samples: &mut Samples) -> String {
+fn measure_one(
+    cpm: &Path,
+    (name, size): (&'static str, usize),
+    round: usize,
+    samples: &mut Samples,
+) {
     let bench = Bench::new("benches_restart");
     let redis = bench.redis();
     redis.ask(&["CONFIG", "SET", "appendfsync", "everysec"]);
@@ -51,13 +66,13 @@ fn measure_one(cpm: &Path, name: &'static str, round: usize, samples: &mut Sampl
     let proxy = bench.proxy(&config);
     // For its addresses only.
     let sink = Sink::of_port(port);
-    let requests = OUTSTANDING / OF_ONE / SENDERS;
-    load(&proxy, &sink, (SENDERS, OF_ONE), requests);
+    let requests = OUTSTANDING / size / SENDERS;
+    load(&proxy, &sink, (SENDERS, size), requests);
     let own = proxy.port();
     proxy.kill();
     let mut note = |quantity, value: f64| {
         samples.push(Sample {
-            size: OUTSTANDING,
+            size,
             contestant: name,
             round,
             quantity,
@@ -65,6 +80,11 @@ fn measure_one(cpm: &Path, name: &'static str, round: usize, samples: &mut Sampl
         });
     };
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+    let stored = match store {
+        Store::Server(redis, _) => memory_of_server(redis),
+        _ => bytes_in(&folder_of(&bench, name)),
+    };
+    note(STORED, stored as f64 / OUTSTANDING as f64);
     // One that sends nearly nothing.
     let start = Instant::now();
     let slow = config.clone().set_number("cpm", "resume_rate", 1);
@@ -72,14 +92,14 @@ fn measure_one(cpm: &Path, name: &'static str, round: usize, samples: &mut Sampl
     note(READY, ms(start));
     wait_for(&proxy, "outstanding", |count| count >= OUTSTANDING as u64);
     note(KNOWN, ms(start));
-    let memory = memory_of(&proxy);
-    let alone: u64 = memory.iter().map(|process| process.private).sum();
-    note(PRIVATE, mib(alone));
+    let (all, keeper) = private_memory_of(&proxy);
+    note(PRIVATE, mib(all));
+    note(FAN_OUT, mib(keeper));
     note(SHARED, mib(proxy.shared_memory_used()));
     proxy.kill();
     drop(silent);
     let sink = Sink::start(port, Recipients::OneHop).expect("it is free again");
-    sink.expect(OF_ONE);
+    sink.expect(size);
     let start = Instant::now();
     let proxy = bench.proxy_again(&config.set_number("cpm", "resume_rate", 100_000), own);
     while sink.last_datagram().is_empty() {
@@ -91,72 +111,61 @@ fn measure_one(cpm: &Path, name: &'static str, round: usize, samples: &mut Sampl
     wait_for(&proxy, "delivered", |count| count >= all);
     note(DONE, ms(start));
     proxy.stop();
-    write_memory(name, &memory)
 }
 
-/// What one process of a proxy holds, in bytes.
-struct Memory {
-    name: String,
-    private: u64,
-    shared: u64,
-}
-
-fn memory_of(proxy: &Proxy) -> Vec<Memory> {
+/// Bytes that no other process has, of all processes of a proxy, and of the one with the store.
+fn private_memory_of(proxy: &Proxy) -> (u64, u64) {
     let table = proxy.process_table();
-    let name_of = |pid: u32| {
-        let mut named = table.iter().filter(|(own, _)| *own == pid);
-        named.next().map(|(_, name)| name.clone())
-    };
-    let memory_of = |pid: u32| {
+    let keeper = table.iter().find(|(_, name)| name == KEEPER);
+    let keeper = keeper.map(|(pid, _)| *pid).expect("it is listed");
+    let private = |pid: u32| {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let bytes = |fields: [&str; 2]| {
-            let own = |line: &str| {
-                let (field, value) = line.split_once(':')?;
-                let kib = value.trim().trim_end_matches(" kB").parse::<u64>().ok();
-                kib.filter(|_| fields.contains(&field))
-            };
-            rollup.lines().filter_map(own).sum::<u64>() * 1024
+        let kib = |line: &str| {
+            let (_, value) = line
+                .split_once(':')
+                .filter(|(field, _)| field.starts_with("Private_"))?;
+            value.trim().trim_end_matches(" kB").parse::<u64>().ok()
         };
-        Memory {
-            name: name_of(pid).unwrap_or_else(|| "other".to_owned()),
-            private: bytes(["Private_Clean", "Private_Dirty"]),
-            shared: bytes(["Shared_Clean", "Shared_Dirty"]),
-        }
+        rollup.lines().filter_map(kib).sum::<u64>() * 1024
     };
     let processes = proxy.processes();
-    processes
+    let all = processes.iter().map(|process| private(process.pid)).sum();
+    (all, private(keeper))
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).expect("the proxy has made it");
+    let bytes = |file: std::io::Result<fs::DirEntry>| Some(file.ok()?.metadata().ok()?.len());
+    files.filter_map(bytes).sum()
+}
+
+fn memory_of_server(redis: &Redis) -> u64 {
+    let info = redis.ask(&["INFO", "memory"]);
+    let used = info
         .iter()
-        .map(|process| memory_of(process.pid))
-        .collect()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    used.and_then(|bytes| bytes.trim().parse().ok())
+        .expect("it tells")
 }
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn write_memory(name: &str, memory: &[Memory]) -> String {
-    let head = format!("{name}: process");
-    let mut table = Table::new(&[&head, "MiB of it alone", "MiB that it shares"]);
-    for process in memory {
-        table.row([
-            process.name.clone(),
-            format!("{:.1}", mib(process.private)),
-            format!("{:.1}", mib(process.shared)),
-        ]);
-    }
-    format!("{}\n", table.write())
-}
-
 pub(super) fn write_text(samples: &Samples) -> String {
-    let mut table = Table::new(&["the next proxy", NAMES[0], NAMES[1]]);
-    for quantity in [READY, KNOWN, PRIVATE, SHARED, FIRST, DONE] {
-        let of = |name| Spread::of(&samples.of(OUTSTANDING, name, quantity)).to_string();
-        table.row([quantity.to_owned(), of(NAMES[0]), of(NAMES[1])]);
-    }
-    format!(
-        "A restart with {OUTSTANDING} outstanding recipients of {} messages, resume_rate 1 until all are known \
-         and memory is read, then 100000:\n\n{}",
-        OUTSTANDING / OF_ONE,
-        table.write()
-    )
+    let table_of = |size: usize| {
+        let mut table = Table::new(&["the next proxy", NAMES[0], NAMES[1]]);
+        for quantity in [READY, KNOWN, PRIVATE, FAN_OUT, SHARED, STORED, FIRST, DONE] {
+            let of = |name| written(&samples.of(size, name, quantity));
+            table.row([quantity.to_owned(), of(NAMES[0]), of(NAMES[1])]);
+        }
+        format!(
+            "A restart with {OUTSTANDING} outstanding recipients of {} messages ({} times), resume_rate 1 \
+             until all are known and memory is read, then 100000; the bytes of a server are those of its memory:\n\n{}",
+            OUTSTANDING / size,
+            samples.of(size, NAMES[0], READY).len(),
+            table.write()
+        )
+    };
+    SIZES.map(table_of).join("\n")
 }

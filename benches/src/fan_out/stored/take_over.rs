@@ -7,9 +7,8 @@ use std::time::Instant;
 use cpm_testbed::Bench;
 
 use super::super::sink::{Recipients, Sink};
-use super::{Store, config, load, wait_for};
+use super::{Store, config, load, wait_for, written};
 use crate::report::{Sample, Samples, Table};
-use crate::statistics::Spread;
 
 /// Outstanding when it dies.
 const OUTSTANDING: usize = 10_000;
@@ -67,12 +66,13 @@ pub(super) fn write_text(samples: &Samples) -> String {
     let mut table = Table::new(&[NAME, "median (quartiles)"]);
     for quantity in [TAKEN_UP, DONE] {
         let values = samples.of(OUTSTANDING, NAME, quantity);
-        table.row([quantity.to_owned(), Spread::of(&values).to_string()]);
+        table.row([quantity.to_owned(), written(&values)]);
     }
     format!(
-        "A node is killed with {OUTSTANDING} outstanding recipients of {} messages; store_lease {LEASE_S}, \
+        "A node is killed with {OUTSTANDING} outstanding recipients of {} messages ({} times); store_lease {LEASE_S}, \
          resume_rate 100000:\n\n{}",
         OUTSTANDING / OF_ONE,
+        samples.of(OUTSTANDING, NAME, DONE).len(),
         table.write()
     )
 }

@@ -1,6 +1,6 @@
 //! A proxy that ends at random moments under load, and is started again: of all messages with a
 //! 202 none is lost, and a copy that comes twice bears the identity of the first. `CPM_KILLS` sets
-//! the number of kills.
+//! the number of ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,6 @@ use super::{ANNE, keeping, messages};
 use crate::common::EXPLODER;
 use crate::storing::deferring;
 
-/// In the usual run of the tests.
-const KILLS: usize = 6;
 /// Messages that are under way at a time.
 const TOGETHER: usize = 8;
 /// The highest `deferred_max`: any further message for a recipient that is away fails at once.
@@ -290,25 +288,29 @@ fn survive(bench: &Bench, ends: impl ExactSizeIterator<Item = End>) -> Told {
     told
 }
 
+/// `CPM_KILLS`, or so many.
+fn ends(usual: usize) -> usize {
+    std::env::var("CPM_KILLS").map_or(usual, |n| n.parse().expect("a number"))
+}
+
 #[test]
 fn no_accepted_message_is_lost() {
     let bench = Bench::new("no_accepted_message_is_lost");
-    let kills = std::env::var("CPM_KILLS").map_or(KILLS, |n| n.parse().expect("a number"));
-    let told = survive(&bench, (0..kills).map(|_| End::Killed));
+    let told = survive(&bench, (0..ends(6)).map(|_| End::Killed));
     assert!(told.accepted.len() > TOGETHER, "{}", told.accepted.len());
 }
 
 #[test]
 fn a_proxy_that_is_stopped_under_load_loses_nothing() {
     let bench = Bench::new("a_proxy_that_is_stopped_under_load");
-    let told = survive(&bench, (0..4).map(|_| End::Terminated));
+    let told = survive(&bench, (0..ends(4)).map(|_| End::Terminated));
     assert!(told.accepted.len() > TOGETHER, "{}", told.accepted.len());
 }
 
 #[test]
 fn a_proxy_that_is_drained_under_load_refuses_with_503_and_loses_nothing() {
     let bench = Bench::new("a_proxy_that_is_drained_under_load");
-    let told = survive(&bench, (0..3).map(|_| End::Drained));
+    let told = survive(&bench, (0..ends(3)).map(|_| End::Drained));
     assert!(told.accepted.len() > TOGETHER, "{}", told.accepted.len());
     assert!(told.refused > 0);
 }
