@@ -19,6 +19,10 @@ const WORDS: usize = 8 + 64 + 8 + 48 * 128;
 /// How much later than due a timer may fire: a sweep runs every 100 ms.
 const FAR_MS: u64 = 700_000;
 
+/// Maximum time until a copy has ended whose connection cannot be made: the rest of one sweep of
+/// all places, and the next one.
+const LOST_MS: u64 = 300;
+
 /// What an observer knows of a copy.
 #[derive(Default)]
 struct Copy {
@@ -30,6 +34,10 @@ struct Copy {
     /// When a provisional response arrived.
     provisional_ms: Option<u64>,
     last_request: Vec<u8>,
+    /// When its connection could not be made.
+    lost_ms: Option<u64>,
+    /// Whether an answer has come nevertheless, perhaps a forged one.
+    is_heard: bool,
     ended: Option<u16>,
 }
 
@@ -45,6 +53,12 @@ fn most_repetitions(age_ms: u64, timers: &Timers) -> u64 {
         count += 1;
         interval_ms = (2 * interval_ms).min(u64::from(timers.t2_ms));
     }
+}
+
+/// The Request-URI of a copy.
+fn uri_of(request: &[u8]) -> &str {
+    let text = std::str::from_utf8(request).expect("our own text");
+    text.split(' ').nth(1).expect("a Request-URI")
 }
 
 /// What the proxy's connection does with copies.
@@ -63,6 +77,8 @@ struct World {
     copies: BTreeMap<String, Copy>,
     sweeps: u64,
     swept: Option<u64>,
+    /// Until when the process that sweeps did not run.
+    stopped_ms: u64,
     strays: u32,
 }
 
@@ -108,6 +124,7 @@ impl World {
             copies: BTreeMap::new(),
             sweeps: 0,
             swept: None,
+            stopped_ms: 0,
             strays: 0,
         }
     }
@@ -182,6 +199,10 @@ impl World {
             };
             self.transmit(batch, taken);
             if (batch.transport, connection) == (Transport::Tcp, Connection::CannotBeMade) {
+                for (request, _) in batch.copies() {
+                    let copy = self.copies.get_mut(uri_of(request)).expect("ours");
+                    copy.lost_ms = Some(self.now_ms);
+                }
                 let all: Vec<usize> = (0..batch.len()).collect();
                 self.lanes[0].lose(batch, &all, self.now_ms);
             }
@@ -190,8 +211,7 @@ impl World {
             }
         }
         for ended in outbox.ended {
-            let text = std::str::from_utf8(&outbox.texts[ended.request]).expect("our own text");
-            let uri = text.split(' ').nth(1).expect("a Request-URI");
+            let uri = uri_of(&outbox.texts[ended.request]);
             let copy = self.copies.get_mut(uri).expect("a copy of ours");
             assert!(copy.ended.replace(ended.code).is_none(), "{uri} ends twice");
             let sent_ms = copy.sent_ms.expect("nobody answers what was not sent");
@@ -201,15 +221,15 @@ impl World {
                 assert!(self.now_ms - sent_ms >= f_ms, "given up too soon");
             }
             if reason == b"Not Sendable" {
-                assert!(copy.is_reliable && ended.code == 503, "{uri} was not lost");
+                assert_eq!(ended.code, 503);
+                assert!(copy.lost_ms.is_some(), "{uri} was not lost");
             }
         }
     }
 
     fn transmit(&mut self, batch: &Batch, taken: usize) {
         for (request, _) in batch.copies().take(taken) {
-            let text = std::str::from_utf8(request).expect("our own text");
-            let uri = text.split(' ').nth(1).expect("a Request-URI");
+            let uri = uri_of(request);
             let copy = self.copies.get_mut(uri).expect("a copy of ours");
             assert!(copy.ended.is_none(), "{uri} is sent after its end");
             match copy.sent_ms {
@@ -261,6 +281,7 @@ impl World {
             .map(str::to_owned)
             .expect("a Request-URI");
         let was_ended = copy.ended.is_some();
+        self.copies.get_mut(&uri).expect("a copy of ours").is_heard = true;
         self.hear(&text, worker, forged.is_none());
         let copy = self.copies.get_mut(&uri).expect("a copy of ours");
         if forged.is_none() && code >= 200 {
@@ -307,6 +328,13 @@ impl World {
             self.sweep(room);
         }
         self.now_ms = self.now_ms.max(end_ms);
+        let now_ms = self.now_ms;
+        let is_overdue = |since_ms: u64| now_ms >= since_ms.max(self.stopped_ms) + LOST_MS;
+        for (uri, copy) in self.copies.iter().filter(|(_, copy)| !copy.is_heard) {
+            if copy.lost_ms.is_some_and(is_overdue) {
+                assert_eq!(copy.ended, Some(503), "{uri} has no connection");
+            }
+        }
     }
 }
 
@@ -336,7 +364,10 @@ pub fn express(data: &[u8]) {
             12 => world.until(world.now_ms + u64::from(argument), which),
             13 => world.until(world.now_ms + 100 * u64::from(argument), which),
             // Without sweeps meanwhile: the process was stopped.
-            14 => world.now_ms += 100 * u64::from(argument),
+            14 => {
+                world.now_ms += 100 * u64::from(argument);
+                world.stopped_ms = world.now_ms;
+            }
             _ => world.hear(&data[which.min(data.len())..], worker, false),
         }
     }

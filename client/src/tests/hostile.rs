@@ -134,3 +134,27 @@ fn sessions_are_limited() {
         MAX_SESSIONS
     );
 }
+
+/// RFC 3261 §8.2.3: nothing is shown that would have to be decoded first.
+#[test]
+fn encoded_content_is_refused() {
+    for (encoding, code) in [("", 200), ("identity", 200), ("gzip", 415)] {
+        let mut receiver = receiver();
+        let text = format!(
+            "MESSAGE sip:c@d SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=f\r\n\
+             To: <sip:c@d>\r\nCall-ID: 1\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\n\
+             Content-Encoding: {encoding}\r\n\r\nHello"
+        );
+        let message = Message::parse(Bytes::from(text)).unwrap();
+        receiver.handle_sip(Instant::now(), message, way(CLIENT));
+        let outputs = std::iter::from_fn(|| receiver.poll_output());
+        let codes: Vec<u16> = outputs
+            .filter_map(|output| match output {
+                ReceiverOutput::Sip(_, bytes) => Message::parse(bytes).unwrap().status(),
+                _ => None,
+            })
+            .map(cpm_wire::sip::StatusCode::as_u16)
+            .collect();
+        assert_eq!(codes, [code], "{encoding}");
+    }
+}

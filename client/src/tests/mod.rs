@@ -5,6 +5,7 @@ mod endings;
 mod hostile;
 mod notifying;
 mod pair;
+mod refreshing;
 mod registrar;
 mod script;
 mod transfer;
@@ -44,7 +45,7 @@ fn response_to(request: &Message, code: &str, headers: &str) -> Message {
         "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n",
         field(HeaderName::Via),
         field(HeaderName::From),
-        field(HeaderName::To),
+        field(HeaderName::To).split(";tag").next().unwrap(),
         field(HeaderName::CallId),
         field(HeaderName::CSeq)
     );

@@ -136,6 +136,10 @@ fn signing_off_waits_so_long_and_no_longer() {
     notifier.stop();
     let end = notifier.now + std::time::Duration::from_secs(2);
     assert!(notifier.receiver.poll_timeout().unwrap() <= end);
+    let moment = std::time::Duration::from_millis(1);
+    notifier.receiver.handle_timeout(end - moment);
+    notifier.collect();
+    assert!(!notifier.has_stopped());
     notifier.receiver.handle_timeout(end);
     notifier.collect();
     assert!(notifier.has_stopped());

@@ -54,6 +54,8 @@ impl Registrar {
     /// With one server, registered there for 60 s.
     fn registered() -> Self {
         let mut registrar = Self::new(vec![way(CLIENT)]);
+        let asked = registrar.last().first(HeaderName::Expires).unwrap();
+        assert_eq!(asked.value(), b"60");
         registrar.answer("200", "Expires: 60\r\n");
         let routes = Vec::new();
         let seconds = 60;

@@ -1,6 +1,6 @@
 //! A sender against a server that the test plays by hand.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use cpm_wire::sip::{HeaderName, Message};
@@ -39,6 +39,11 @@ impl Script {
 
     /// Answers the last request of that method.
     pub(super) fn answer(&mut self, method: &str, code: &str, headers: &str, body: &str) {
+        self.answer_from(";tag=s", method, code, headers, body);
+    }
+
+    /// As a callee with this tag does.
+    fn answer_from(&mut self, tag: &str, method: &str, code: &str, headers: &str, body: &str) {
         let request = self
             .sent
             .iter()
@@ -47,7 +52,7 @@ impl Script {
             .unwrap();
         let field = |name| request.first(name).unwrap().text().unwrap();
         let text = format!(
-            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n{body}",
+            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n{body}",
             field(HeaderName::Via),
             field(HeaderName::From),
             field(HeaderName::To).split(";tag").next().unwrap(),
@@ -244,40 +249,31 @@ fn an_unneeded_fork_is_hung_up() {
     // The same retransmitted, then another.
     script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
     assert_eq!(script.methods(), ["INVITE", "ACK", "ACK"]);
-    let invite = script.sent[0].clone();
-    let field = |name| invite.first(name).unwrap().text().unwrap();
-    let text = format!(
-        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: <sip:bill@example.com>;tag=other\r\nCall-ID: {}\r\nCSeq: {}\r\n\
-         {ANSWER_HEADERS}\r\n{ANSWER}",
-        field(HeaderName::Via),
-        field(HeaderName::From),
-        field(HeaderName::CallId),
-        field(HeaderName::CSeq)
-    );
-    let other = Message::parse(Bytes::from(text)).unwrap();
-    script.sender.handle_sip(script.now, other, way(SERVER));
-    script.collect();
+    script.answer_from(";tag=other", "INVITE", "200", ANSWER_HEADERS, ANSWER);
     assert_eq!(script.methods()[3..], ["ACK", "BYE"]);
     assert_eq!(script.done(), None);
 }
 
 #[test]
 fn a_2xx_that_makes_no_dialog_is_hung_up_on() {
-    let mut script = Script::new(draft(3000));
-    let headers = ANSWER_HEADERS.replace("Contact: <", "Contact: \"<");
-    assert_ne!(headers, ANSWER_HEADERS);
-    script.answer("INVITE", "200", &headers, ANSWER);
-    assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"]);
-    // The only known destination is that of the INVITE.
-    let uri = script.sent[0].request_uri().map(str::to_owned);
-    assert!(
-        script
-            .sent
-            .iter()
-            .all(|sent| sent.request_uri() == uri.as_deref())
-    );
-    assert_eq!(script.sent[2].tag_in(HeaderName::To).as_deref(), Some("s"));
-    assert!(matches!(script.done(), Some(Err(Failure::WrongAnswer(_)))));
+    let unusable = ANSWER_HEADERS.replace("Contact: <", "Contact: \"<");
+    let missing = ANSWER_HEADERS.replace("Contact: <", "X-Contact: <");
+    // Where its ACK and BYE go, if not to the destination of the INVITE.
+    for (headers, tag, contact) in [
+        (unusable.as_str(), ";tag=s", None),
+        (missing.as_str(), ";tag=s", None),
+        (ANSWER_HEADERS, "", Some("sip:cf@192.0.2.2")),
+    ] {
+        let mut script = Script::new(draft(3000));
+        script.answer_from(tag, "INVITE", "200", headers, ANSWER);
+        assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"]);
+        let destination = contact.or(script.sent[0].request_uri());
+        let mut others = script.sent[1..].iter();
+        assert!(others.all(|sent| sent.request_uri() == destination));
+        let known = script.sent[2].tag_in(HeaderName::To);
+        assert_eq!(known.as_deref(), tag.strip_prefix(";tag="));
+        assert!(matches!(script.done(), Some(Err(Failure::WrongAnswer(_)))));
+    }
 }
 
 #[test]
@@ -291,6 +287,77 @@ fn the_connection_goes_where_c_and_m_say() {
     assert_eq!(target, Some(("192.0.2.2", 2855)));
     script.pass(CONNECT_TIMEOUT);
     assert_eq!(script.methods().last(), Some(&"BYE"));
+}
+
+#[test]
+fn a_recipient_rings_for_three_minutes() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "180", "", "");
+    let moment = Duration::from_millis(1);
+    script.pass(Duration::from_secs(180) - moment);
+    assert_eq!(script.methods(), ["INVITE"]);
+    script.pass(moment);
+    assert_eq!(script.methods(), ["INVITE", "CANCEL"]);
+}
+
+/// RFC 3263 §4.3: a recipient of both can recognise them.
+#[test]
+fn the_next_server_gets_the_same_request() {
+    let mut script = Script::new(draft(3000));
+    let next = way("192.0.2.7:5060");
+    script.sender.elsewhere(SenderConfig {
+        way: next,
+        ..sender_config()
+    });
+    script.sender.start(script.now);
+    let Some(SenderOutput::Sip(to, bytes)) = script.sender.poll_output() else {
+        panic!("it begins again");
+    };
+    assert_eq!(to, next);
+    let (first, next) = (&script.sent[0], Message::parse(bytes).unwrap());
+    for name in [HeaderName::CallId, HeaderName::From, HeaderName::CSeq] {
+        assert_eq!(
+            first.first(name).unwrap().value(),
+            next.first(name).unwrap().value()
+        );
+    }
+}
+
+#[test]
+fn the_contact_of_an_anonymous_sender_names_nobody() {
+    for (anonymous, user) in [(false, "anne"), (true, "anonymous")] {
+        let script = Script::new(Draft {
+            anonymous,
+            ..draft(3000)
+        });
+        let contact = script.sent[0].first(HeaderName::Contact).unwrap();
+        let text = contact.text().unwrap();
+        assert!(
+            text.starts_with(&format!("<sip:{user}@192.0.2.1")),
+            "{text}"
+        );
+    }
+}
+
+/// By which its carrier is chosen (RFC 3261 §18.1.1) before there is one.
+#[test]
+fn the_length_of_the_first_request_is_known_beforehand() {
+    for size in [0, 10, 1_000, 3_000] {
+        let outgoing = draft(size).prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill);
+        let outgoing = outgoing.unwrap();
+        let expected = outgoing.request_bytes();
+        let mut sender = Sender::new(sender_config(), outgoing, fill);
+        sender.start(Instant::now());
+        let Some(SenderOutput::Sip(_, bytes)) = sender.poll_output() else {
+            panic!("it begins with its request");
+        };
+        let longest = expected + 100;
+        assert!(
+            (expected - 400..longest).contains(&bytes.len()),
+            "{expected}, {}",
+            bytes.len()
+        );
+    }
 }
 
 #[test]

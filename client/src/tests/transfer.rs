@@ -1,6 +1,6 @@
 //! The transfer of a large message, byte by byte, against a peer that the test plays by hand.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use cpm_wire::msrp_session::ConnectionId;
@@ -103,6 +103,23 @@ fn nothing_is_sent_after_a_refused_chunk() {
             assert!(status.starts_with(&refused.code().to_string()));
         }
     }
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_given_up_at_the_millisecond() {
+    let (mut script, _) = open(ANSWER);
+    assert_eq!(
+        script.sender.poll_timeout(),
+        Some(script.now + STALL_TIMEOUT)
+    );
+    let moment = Duration::from_millis(1);
+    script.pass(STALL_TIMEOUT - moment);
+    assert_eq!(script.methods().last(), Some(&"ACK"));
+    script.pass(moment);
+    assert_eq!(script.methods().last(), Some(&"BYE"));
+    script.answer("BYE", "200", "", "");
+    let stalled = Failure::Msrp(MsrpFailure::Stalled);
+    assert_eq!(script.done(), Some(&Err(stalled)));
 }
 
 #[test]
