@@ -14,8 +14,8 @@ use crate::report::{Sample, Samples, Table};
 
 /// Outstanding at the restart.
 const OUTSTANDING: usize = 100_000;
-/// Recipients of each message.
-const SIZES: [usize; 2] = [100, 1];
+/// Recipients of each message. To send them takes less than timer F, so that none has failed before.
+const SIZES: [usize; 2] = [100, 10];
 const SENDERS: usize = 10;
 
 /// MiB: tm holds a transaction for each copy that has no room in the lane.
