@@ -14,8 +14,9 @@ use super::thread::ENDING;
 const FILE: &str = "lock";
 
 /// How long a starting proxy waits for processes of the previous one that are about to end: longer
-/// than their store may take, and than the process around it.
-const PATIENCE: Duration = ENDING.saturating_add(Duration::from_secs(2));
+/// than their store may take, and than the process around it. One that was killed amid a sync is
+/// there until the disk has answered, which takes seconds where others write a lot.
+const PATIENCE: Duration = ENDING.saturating_add(Duration::from_secs(12));
 /// Interval between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -14,7 +14,7 @@ use crate::report::{Sample, Samples, Table};
 
 /// Outstanding at the restart.
 const OUTSTANDING: usize = 100_000;
-/// Recipients of each message. To send them takes less than timer F, so that none has failed before.
+/// Recipients of each message. To send them all takes less than timer F: none has failed before.
 const SIZES: [usize; 2] = [100, 10];
 const SENDERS: usize = 10;
 
