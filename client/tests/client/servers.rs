@@ -150,14 +150,25 @@ fn sipp_takes_a_large_message() {
     capture.stop().assert_clean();
 }
 
-/// Waits until it is listening there, which sipp does not report.
+/// Waits until it is listening there, which sipp does not report. The kernel is asked: whoever
+/// binds the port to see whether it is free can be in sipp's way.
 #[track_caller]
 pub(crate) fn wait_for(port: u16, over_tcp: bool) {
     let deadline = std::time::Instant::now() + cpm_testbed::PATIENCE;
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let is_taken = || match over_tcp {
-        true => std::net::TcpListener::bind(address).is_err(),
-        false => std::net::UdpSocket::bind(address).is_err(),
+    // Of a socket that listens, and of one that is not connected (proc(5)).
+    let (table, state) = match over_tcp {
+        true => ("/proc/net/tcp", "0A"),
+        false => ("/proc/net/udp", "07"),
+    };
+    let own = format!(":{port:04X}");
+    let is_own = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().unwrap_or_default();
+        local.ends_with(&own) && fields.nth(1) == Some(state)
+    };
+    let is_taken = || {
+        let sockets = std::fs::read_to_string(table).expect("the kernel has it");
+        sockets.lines().any(is_own)
     };
     while !is_taken() {
         assert!(
