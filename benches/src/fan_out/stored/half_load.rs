@@ -5,11 +5,10 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::client::Client;
 use super::super::sink::Sink;
-use super::super::{Running, request_to};
+use super::super::Running;
 use super::cost::{more_than, share_of, wait_delivered};
-use super::message;
+use super::load_at_pace;
 use crate::report::{Sample, Samples, Table};
 use crate::statistics::Spread;
 
@@ -78,39 +77,19 @@ fn take_paced_turn(
     sink.expect(size);
     let requests = ((rate * LASTS_S) as usize).max(LEAST).div_ceil(SENDERS);
     let before = running.proxy.statistic("cpm", "delivered");
-    let request = request_to(&message(), sink, size);
     let gap_s = SENDERS as f64 / rate;
-    let send_all = |sender: usize| {
-        let mut client =
-            Client::connect(running.proxy.tcp()).expect("a proxy that is ready can be reached");
-        let mut random = Random(seed * 1_000 + sender as u64 + 1);
+    let pace = |sender: usize| {
+        let mut random = fastrand::Rng::with_seed(seed * 1_000 + sender as u64);
         let mut next = Instant::now();
-        let send = |_| {
-            next += Duration::from_secs_f64(-random.next().ln() * gap_s);
+        move || {
+            next += Duration::from_secs_f64(-(1.0 - random.f64()).ln() * gap_s);
             // One that has had to wait for the last 202 does not make up for it.
             next = next.max(Instant::now());
             thread::sleep(next - Instant::now());
-            let request = request.again();
-            let start = Instant::now();
-            client
-                .send(&request)
-                .expect("the proxy holds the connection");
-            assert_eq!(client.read_status().ok(), Some(202));
-            start.elapsed().as_secs_f64() * 1e3
-        };
-        (0..requests).map(send).collect::<Vec<f64>>()
+        }
     };
     let (start, used) = (Instant::now(), Processors::now());
-    let mut waits: Vec<f64> = thread::scope(|scope| {
-        let send_all = &send_all;
-        let threads: Vec<_> = (0..SENDERS)
-            .map(|sender| scope.spawn(move || send_all(sender)))
-            .collect();
-        let waits = threads.into_iter().map(|thread| thread.join());
-        waits
-            .flat_map(|waits| waits.expect("it has panicked already"))
-            .collect()
-    });
+    let mut waits = load_at_pace(&running.proxy, sink, (SENDERS, size), requests, pace);
     let (took, busy) = (start.elapsed(), used.busy_since());
     wait_delivered(running, before + (waits.len() * size) as u64);
     running.wait_idle();
@@ -122,20 +101,6 @@ fn take_paced_turn(
         (RATE, rate),
         (BUSY, busy * 100.0),
     ]
-}
-
-/// The same numbers for all of them (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    /// Above 0, at most 1.
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let bits = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11;
-        (bits + 1) as f64 / (1_u64 << 53) as f64
-    }
 }
 
 /// What all processors have done so far, in ticks.

@@ -59,7 +59,12 @@ const SIZES: [usize; 3] = [1, 10, 100];
 const PICTURED: usize = 16;
 
 /// What can be measured by itself.
-const PARTS: [&str; 5] = ["cost", "half_load", "disk", "restart", "take_over"];
+const COST: &str = "cost";
+const HALF_LOAD: &str = "half_load";
+const DISK: &str = "disk";
+const RESTART: &str = "restart";
+const TAKE_OVER: &str = "take_over";
+const PARTS: [&str; 5] = [COST, HALF_LOAD, DISK, RESTART, TAKE_OVER];
 
 /// What the machine is capable of.
 const MACHINE: &str = "this machine";
@@ -84,18 +89,18 @@ pub fn run(cpm: &Path, turns: (usize, usize), earlier: Samples, about: &str) -> 
     let is_wanted = |part: &str| parts.is_empty() || parts.split(',').any(|one| one == part);
     let sizes = trial.sizes(&SIZES);
     let mut samples = Samples::default();
-    if is_wanted(PARTS[0]) || is_wanted(PARTS[1]) {
+    if is_wanted(COST) || is_wanted(HALF_LOAD) {
         let bench = Bench::new("benches_store");
         let redis = bench.redis();
         // What a server does unless it is told otherwise.
         redis.ask(&["CONFIG", "SET", "appendfsync", "everysec"]);
         let sink = Sink::start(bench.port(), Recipients::OneHop).expect("it has a port of its own");
         let running = start_all(&bench, cpm, &redis);
-        if is_wanted(PARTS[0]) {
+        if is_wanted(COST) {
             let of = (&sink, &redis);
             cost::measure(&running, of, &sizes, (rounds, messages), &mut samples);
         }
-        if is_wanted(PARTS[1]) {
+        if is_wanted(HALF_LOAD) {
             half_load::measure(&running, &sink, &sizes, rounds, &mut samples);
         }
         for (quantity, value) in [(SYNC, sync_us(&bench)), (TRIP, trip_us(&redis))] {
@@ -111,13 +116,13 @@ pub fn run(cpm: &Path, turns: (usize, usize), earlier: Samples, about: &str) -> 
             running.proxy.stop();
         }
     }
-    if is_wanted(PARTS[2]) {
+    if is_wanted(DISK) {
         disk::measure(cpm, rounds, &mut samples);
     }
-    if is_wanted(PARTS[3]) {
+    if is_wanted(RESTART) {
         restart::measure(cpm, rounds, &mut samples);
     }
-    if is_wanted(PARTS[4]) {
+    if is_wanted(TAKE_OVER) {
         take_over::measure(cpm, rounds, &mut samples);
     }
     let samples = samples.or(earlier);
@@ -185,18 +190,26 @@ fn message() -> CpmMessage {
     cpm_message(SENDER, contestant::EXPLODER).text(TEXT)
 }
 
-/// So many senders, each with one request at a time: ms until each 202.
-fn load(
+/// So many senders, each with one request at a time, and the next at once: ms until each 202.
+fn load(proxy: &Proxy, sink: &Sink, crowd: (usize, usize), requests: usize) -> Vec<f64> {
+    load_at_pace(proxy, sink, crowd, requests, |_| || ())
+}
+
+/// The same; before each request a sender does what `pace` gives for its number.
+fn load_at_pace<P: FnMut()>(
     proxy: &Proxy,
     sink: &Sink,
     (senders, recipients): (usize, usize),
     requests: usize,
+    pace: impl Fn(usize) -> P + Sync,
 ) -> Vec<f64> {
     let way = proxy.tcp();
     let request = request_to(&message(), sink, recipients);
-    let send_all = || {
+    let send_all = |sender| {
         let mut client = Client::connect(way).expect("a proxy that is ready can be reached");
+        let mut wait = pace(sender);
         let send = |_| {
+            wait();
             let request = request.again();
             let start = Instant::now();
             client
@@ -208,7 +221,10 @@ fn load(
         (0..requests).map(send).collect::<Vec<f64>>()
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..senders).map(|_| scope.spawn(send_all)).collect();
+        let send_all = &send_all;
+        let threads: Vec<_> = (0..senders)
+            .map(|sender| scope.spawn(move || send_all(sender)))
+            .collect();
         let waits = threads.into_iter().map(|thread| thread.join());
         waits
             .flat_map(|waits| waits.expect("it has panicked already"))
