@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -72,22 +73,12 @@ impl CpimMessage {
 
     /// All fields of that name in a namespace, in their order.
     pub fn fields_of(&self, namespace: &str, name: &str) -> Vec<&str> {
-        let (mut prefixes, mut values): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-        for field in &self.fields {
-            if field.name == "NS" {
-                if let Some((prefix, uri)) = field.value.split_once('<')
-                    && uri.strip_suffix('>') == Some(namespace)
-                {
-                    prefixes.push(prefix.trim());
-                }
-            } else if let Some((prefix, own)) = field.name.split_once('.')
-                && own == name
-                && prefixes.contains(&prefix)
-            {
-                values.push(&field.value);
-            }
-        }
-        values
+        let mut namespace = Namespace::new(namespace);
+        let fields = self.fields.iter();
+        fields
+            .filter(|field| namespace.has(&field.name, name, || Cow::Borrowed(&*field.value)))
+            .map(value)
+            .collect()
     }
 
     /// The MIME header field of that name, compared case-insensitively.
@@ -180,20 +171,39 @@ impl<'a> Fields<'a> {
 
     /// The same as [`CpimMessage::field_of`].
     pub(crate) fn field_of(&self, namespace: &str, name: &str) -> Option<String> {
-        let mut prefixes = Vec::new();
-        self.fields.iter().find_map(|(own, value)| {
-            if *own == "NS" {
-                let value = unescape(value);
-                if let Some((prefix, uri)) = value.split_once('<')
-                    && uri.strip_suffix('>') == Some(namespace)
-                {
-                    prefixes.push(prefix.trim().to_owned());
-                }
-                return None;
+        let mut namespace = Namespace::new(namespace);
+        let mut fields = self.fields.iter();
+        fields
+            .find(|(own, value)| namespace.has(own, name, || Cow::Owned(unescape(value))))
+            .map(|(_, value)| unescape(value))
+    }
+}
+
+/// A namespace, with the prefixes that a message declares for it (RFC 3862 §2.3).
+struct Namespace<'a> {
+    uri: &'a str,
+    prefixes: Vec<String>,
+}
+
+impl<'a> Namespace<'a> {
+    fn new(uri: &'a str) -> Self {
+        let prefixes = Vec::new();
+        Self { uri, prefixes }
+    }
+
+    /// Looks at the next field of the message: whether it is the one of that name in this
+    /// namespace. `value` is only asked for that of a declaration.
+    fn has<'f>(&mut self, field: &str, name: &str, value: impl FnOnce() -> Cow<'f, str>) -> bool {
+        if field == "NS" {
+            if let Some((prefix, uri)) = value().split_once('<')
+                && uri.strip_suffix('>') == Some(self.uri)
+            {
+                self.prefixes.push(prefix.trim().to_owned());
             }
-            let (prefix, own) = own.split_once('.')?;
-            let is_it = own == name && prefixes.iter().any(|known| known == prefix);
-            is_it.then(|| unescape(value))
+            return false;
+        }
+        field.split_once('.').is_some_and(|(prefix, own)| {
+            own == name && self.prefixes.iter().any(|known| known == prefix)
         })
     }
 }
