@@ -3,9 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use cpm_testbed::Bench;
+use cpm_testbed::{Bench, preloaded};
 
 use super::super::Running;
 use super::super::contestant::Contestant;
@@ -56,17 +55,11 @@ struct Disk {
 
 impl Disk {
     fn new(folder: &Path) -> Self {
-        let library = folder.join("slow_disk.so");
         let source = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/src/fan_out/stored/slow_disk.c"
         );
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &PathBuf::from(source)])
-            .arg("-ldl")
-            .status();
-        assert!(compiled.is_ok_and(|status| status.success()));
+        let library = preloaded(source.as_ref(), folder);
         let path = folder.join("disk");
         fs::write(&path, [0; 16]).expect("the bench's folder can be written to");
         let file = File::options().read(true).write(true).open(&path);

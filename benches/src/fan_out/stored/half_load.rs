@@ -5,8 +5,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::sink::Sink;
 use super::super::Running;
+use super::super::sink::Sink;
 use super::cost::{more_than, share_of, wait_delivered};
 use super::load_at_pace;
 use crate::report::{Sample, Samples, Table};

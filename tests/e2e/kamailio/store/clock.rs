@@ -3,9 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::process::Command;
 
-use cpm_testbed::{Answer, Bench, ProxyConfig, cpm_message, to};
+use cpm_testbed::{Answer, Bench, ProxyConfig, cpm_message, preloaded, to};
 
 use super::{ANNE, expect_messages, keeping};
 use crate::common::{EXPLODER, counter, exchange, expect_counter};
@@ -22,16 +21,11 @@ struct Clock {
 
 impl Clock {
     fn new(bench: &Bench) -> Self {
-        let library = bench.folder().join("wrong_clock.so");
         let source = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/e2e/kamailio/store/wrong_clock.c"
         );
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &PathBuf::from(source)])
-            .status();
-        assert!(compiled.is_ok_and(|status| status.success()));
+        let library = preloaded(source.as_ref(), bench.folder());
         let path = bench.folder().join("wrong_by");
         let wrong_by = File::create(&path).expect("the folder is there");
         let clock = Clock {
