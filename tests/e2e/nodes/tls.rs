@@ -8,12 +8,20 @@ use cpm_testbed::{Bench, Certificate, ProxyConfig, Redis, cpm_message, to};
 use super::{ANNE, expect_acceptance, expect_messages, messages, node};
 use crate::common::{EXPLODER, counter, exchange, expect_counter, expect_log_lines};
 
-/// A node of the store at this URL, which trusts this authority.
+/// A node of the store at this URL, on a system that has no authorities of its own.
+fn trusting_nobody(bench: &Bench, url: &str) -> ProxyConfig {
+    let nowhere = bench.folder().join("nowhere").display().to_string();
+    node(bench, "one", url)
+        .variable("SSL_CERT_FILE", &nowhere)
+        .variable("SSL_CERT_DIR", &nowhere)
+}
+
+/// The same, which trusts this authority.
 fn trusting(bench: &Bench, url: &str, authority: &Certificate) -> ProxyConfig {
     let path: PathBuf = bench.folder().join("authority.pem");
     fs::write(&path, authority.pem()).expect("the folder of a test can be written to");
     let path = path.display().to_string();
-    node(bench, "one", url).set("cpm", "store_ca_file", &path)
+    trusting_nobody(bench, url).set("cpm", "store_ca_file", &path)
 }
 
 fn has_connections(redis: &Redis) -> bool {
@@ -77,4 +85,13 @@ fn a_server_that_nobody_vouches_for_gets_no_message() {
         assert_eq!(messages(&redis), [""; 0]);
         proxy.stop();
     }
+}
+
+#[test]
+fn a_system_that_trusts_nobody_does_not_start() {
+    let bench = Bench::new("a_system_that_trusts_nobody");
+    let redis = bench.redis_over_tls(&Certificate::new(&["127.0.0.1"]));
+    let failure = bench.try_proxy(&trusting_nobody(&bench, &redis.url()));
+    let log = failure.expect_err("nobody can vouch for the server").log;
+    assert!(log.contains("the system's authorities: "), "{log}");
 }
