@@ -273,6 +273,41 @@ fn who_has_told_what_is_counted() {
     capture.stop().assert_clean();
 }
 
+/// Nobody reads of a delivery before the outcome of the message, whichever datagram comes first.
+#[test]
+fn a_notification_that_overtakes_the_response_is_told_after_it() {
+    let bench = Bench::new("client_a_notification_that_overtakes");
+    let server = bench.agent();
+    server.answers(Answer::Silent);
+    let delivered = document("ID", "", DELIVERED);
+    for (code, exit, expected) in [
+        (202, 0, ["sent", "notification"]),
+        // A failure ends the report.
+        (480, 3, ["notification", "failed"]),
+    ] {
+        let arguments = [
+            "--to",
+            BILL,
+            "--notify",
+            "delivered",
+            "--wait-notifications",
+            "60",
+            "Lunch?",
+        ];
+        let sender = send(server.port(), &arguments);
+        let request = server.expect_request("MESSAGE");
+        let told = notification(BILL, &delivered.replace("ID", &message_id(&request)));
+        server.send(&told, *request.way());
+        server.expect_response(&told, 200);
+        server.reply(&request, &Reply::new(code));
+        let ended = sender.wait();
+        assert_eq!(ended.code, exit, "{ended:?}");
+        let events = ended.events.iter().filter_map(|one| one["event"].as_str());
+        let events: Vec<&str> = events.filter(|name| expected.contains(name)).collect();
+        assert_eq!(events, expected);
+    }
+}
+
 #[test]
 fn a_sender_registers_while_he_waits() {
     let bench = Bench::new("client_a_sender_registers_while_he_waits");

@@ -23,6 +23,9 @@ pub(crate) struct Waiting {
     /// How long to wait once the message is sent.
     patience: Duration,
     tally: Tally,
+    /// Those that came before the final response to the message. A datagram may overtake another;
+    /// nobody reads of a delivery before he reads that his message was sent.
+    early: Option<Vec<Notification>>,
 }
 
 /// The notifications so far.
@@ -65,6 +68,7 @@ impl Waiting {
                 },
                 nameless: Vec::new(),
             },
+            early: Some(Vec::new()),
         }
     }
 
@@ -138,12 +142,23 @@ impl Waiting {
                 again: None,
             } => return Err(failure),
             ReceiverEvent::Notification(notification) if self.tally.takes(&notification) => {
-                tell_notification(report, &notification);
+                match &mut self.early {
+                    Some(early) => early.push(*notification),
+                    None => tell_notification(report, &notification),
+                }
             }
             ReceiverEvent::Stopped => self.is_stopped = true,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Reports what came before the outcome of the message, which has now been reported, and
+    /// from now on each notification as it comes.
+    pub(crate) fn tell_early(&mut self, report: &Report) {
+        for notification in self.early.take().unwrap_or_default() {
+            tell_notification(report, &notification);
+        }
     }
 
     /// Number of recipients that reported failed delivery.

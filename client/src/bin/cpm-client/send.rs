@@ -329,9 +329,12 @@ impl Run<'_> {
 
     /// Reports the result, stores the copy, and waits for notifications.
     fn finish(mut self, result: Result<Sent, Problem>) -> Result<(), Problem> {
+        let told = result.as_ref().map_or(Ok(()), |sent| self.tell_sent(sent));
+        if let Some(waiting) = &mut self.waiting {
+            waiting.tell_early(self.report);
+        }
         let waited = match &result {
-            Ok(sent) => {
-                let told = self.tell_sent(sent);
+            Ok(_) => {
                 let patience = self.waiting.as_ref().map(Waiting::patience);
                 let waited = self.wait_for_notifications(patience.unwrap_or_default());
                 if let (Ok(()), Some(waiting)) = (&waited, &self.waiting) {
