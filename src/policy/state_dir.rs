@@ -220,8 +220,12 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made?,
     }
-    match runs_as {
-        Some(RunsAs { user, group }) => chown(path, Some(user), Some(group)),
+    if let Some(RunsAs { user, group }) = runs_as {
+        chown(path, Some(user), Some(group))?;
+    }
+    // What is kept in it is promised to outlive a loss of power: so must its own name.
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }

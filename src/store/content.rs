@@ -116,6 +116,10 @@ impl ContentFolder {
         if let Some((user, group)) = owner {
             chown(&self.0, Some(user), Some(group))?;
         }
+        // Its name outlives a loss of power, as those in it do.
+        if let Some(parent) = self.0.parent() {
+            File::open(parent)?.sync_all()?;
+        }
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let is_known = |name: &str| known.contains(name);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,11 @@ const PRIVATE: &str = "MiB of all its processes alone";
 const FAN_OUT: &str = "MiB of CPM fan-out alone";
 const SHARED: &str = "MiB of shared memory in use";
 const STORED: &str = "bytes of the store for each recipient";
+const LARGEST: &str = "MiB of the store at most, before and after";
 const FIRST: &str = "ms until the first copy";
 const DONE: &str = "ms until the last recipient has ended";
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// The process that has the store.
 const KEEPER: &str = "CPM fan-out";
@@ -67,7 +71,10 @@ fn measure_one(
     // For its addresses only.
     let sink = Sink::of_port(port);
     let requests = OUTSTANDING / size / SENDERS;
-    load(&proxy, &sink, (SENDERS, size), requests);
+    let folder = folder_of(&bench, name);
+    let before = largest_while(&folder, || {
+        load(&proxy, &sink, (SENDERS, size), requests);
+    });
     let own = proxy.port();
     proxy.kill();
     let mut note = |quantity, value: f64| {
@@ -81,8 +88,8 @@ fn measure_one(
     };
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
     let stored = match store {
-        Store::Server(redis, _) => memory_of_server(redis),
-        _ => bytes_in(&folder_of(&bench, name)),
+        Store::Server(redis, _) => memory_of_server(redis, "used_memory:"),
+        _ => bytes_in(&folder),
     };
     note(STORED, stored as f64 / OUTSTANDING as f64);
     // One that sends nearly nothing.
@@ -108,9 +115,22 @@ fn measure_one(
     }
     note(FIRST, ms(start));
     let all = OUTSTANDING as u64;
-    wait_for(&proxy, "delivered", |count| count >= all);
-    note(DONE, ms(start));
-    proxy.stop();
+    let after = largest_while(&folder, || {
+        wait_for(&proxy, "delivered", |count| count >= all);
+        note(DONE, ms(start));
+        proxy.stop();
+    });
+    let largest = match store {
+        Store::Server(redis, _) => memory_of_server(redis, "used_memory_peak:"),
+        _ => before.max(after),
+    };
+    samples.push(Sample {
+        size,
+        contestant: name,
+        round,
+        quantity: LARGEST,
+        value: mib(largest),
+    });
 }
 
 /// Bytes that no other process has, of all processes of a proxy, and of the one with the store.
@@ -133,17 +153,35 @@ fn private_memory_of(proxy: &Proxy) -> (u64, u64) {
     (all, private(keeper))
 }
 
+/// The most that a folder has held until this is over.
+fn largest_while(folder: &Path, work: impl FnOnce()) -> u64 {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut largest = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                largest = largest.max(bytes_in(folder));
+                thread::sleep(BETWEEN_LOOKS);
+            }
+            largest
+        });
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        watcher.join().expect("it only looks")
+    })
+}
+
+/// 0 without such a folder: the store is a server.
 fn bytes_in(folder: &Path) -> u64 {
-    let files = fs::read_dir(folder).expect("the proxy has made it");
+    let files = fs::read_dir(folder).into_iter().flatten();
     let bytes = |file: std::io::Result<fs::DirEntry>| Some(file.ok()?.metadata().ok()?.len());
     files.filter_map(bytes).sum()
 }
 
-fn memory_of_server(redis: &Redis) -> u64 {
+/// What it says behind this word.
+fn memory_of_server(redis: &Redis, word: &str) -> u64 {
     let info = redis.ask(&["INFO", "memory"]);
-    let used = info
-        .iter()
-        .find_map(|line| line.strip_prefix("used_memory:"));
+    let used = info.iter().find_map(|line| line.strip_prefix(word));
     used.and_then(|bytes| bytes.trim().parse().ok())
         .expect("it tells")
 }
@@ -155,7 +193,10 @@ fn mib(bytes: u64) -> f64 {
 pub(super) fn write_text(samples: &Samples) -> String {
     let table_of = |size: usize| {
         let mut table = Table::new(&["the next proxy", NAMES[0], NAMES[1]]);
-        for quantity in [READY, KNOWN, PRIVATE, FAN_OUT, SHARED, STORED, FIRST, DONE] {
+        let rows = [
+            READY, KNOWN, PRIVATE, FAN_OUT, SHARED, STORED, LARGEST, FIRST, DONE,
+        ];
+        for quantity in rows {
             let of = |name| written(&samples.of(size, name, quantity));
             table.row([quantity.to_owned(), of(NAMES[0]), of(NAMES[1])]);
         }

@@ -9,6 +9,8 @@ mod killed_large;
 mod large;
 mod large_waiting;
 mod operator;
+mod power_loss;
+mod recorded_disk;
 mod restart;
 mod under_load;
 mod waiting;
