@@ -202,3 +202,34 @@ fn another_certificate_is_for_sessions_from_then_on() {
     }
     scene.finish();
 }
+
+/// The authorities of peers are those of the file that was last whole.
+#[test]
+fn broken_authorities_change_nothing() {
+    let bench = Bench::new("broken_authorities_change_nothing");
+    let [own, first, second] = [(); 3].map(|()| Certificate::new(&["127.0.0.1"]));
+    let file = bench.folder().join("authorities.pem");
+    fs::write(&file, first.pem()).expect("the folder of a test can be written to");
+    let config = with_tls(untrusting_proxy(HANDLE), &bench, &own).set(
+        "cpm",
+        "msrp_tls_ca_file",
+        &file.display().to_string(),
+    );
+    let proxy = bench.proxy(&config);
+    let both = [first.pem(), second.pem()].concat();
+    let cut = &both[..both.len() - second.pem().len() / 2];
+    for (fault, text) in [("cut", cut), ("empty", ""), ("no certificate", "nonsense")] {
+        fs::write(&file, text).expect("it can be written");
+        let refused = proxy.try_rpc("cpm.reload").expect_err(fault);
+        assert!(
+            refused.contains("The old values stay"),
+            "{fault}: {refused}"
+        );
+    }
+    fs::remove_file(&file).expect("it is there");
+    proxy.try_rpc("cpm.reload").expect_err("there is no file");
+    expect_log_lines(&proxy, "nothing is reloaded: authority file", 4);
+    fs::write(&file, both).expect("it can be written");
+    proxy.rpc("cpm.reload");
+    proxy.stop();
+}
