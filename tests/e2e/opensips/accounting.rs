@@ -25,7 +25,12 @@ fn expect_logged(proxy: &Proxy, request: &Request) {
     expect_log_lines(proxy, &words, RECIPIENTS);
     // Nor is there one for each thing that a message lacks, such as a session.
     let log = proxy.log();
-    assert!(!log.contains("WARNING"), "{log}");
+    // A timer of the proxy may be late on a machine that does other things as well.
+    let mut warnings = log.lines().filter(|line| line.contains("WARNING"));
+    assert!(
+        warnings.all(|line| line.contains("delay in execution")),
+        "{log}"
+    );
 }
 
 #[test]
