@@ -61,7 +61,8 @@ impl Chaos {
         let limits =
             ["sender", "source", "destination"].map(|of| format!("max_outstanding_per_{of}"));
         let scene = Scene::unseen("all_at_once", |_, config| {
-            let config = config.children(2);
+            // Without the lane tm holds 10 kB for each copy that does not arrive.
+            let config = config.children(2).argument("-m").argument("256");
             limits
                 .iter()
                 .fold(config, |config, name| config.set_number("cpm", name, 0))
