@@ -2,7 +2,7 @@
 //! another: a place that somebody else has is not taken.
 
 use crate::sync::atomic::AtomicU64;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::atomic::fence;
 
 /// The record is being written.
