@@ -3,7 +3,7 @@
 
 use cpm_loom::LaneMemory;
 use cpm_loom::shared::{
-    CONTENT, Cells, Known, MessageNumber, MessageRecord, MessageTable, RecipientState,
+    CONTENT, Cells, Known, MessageNumber, MessageRecord, MessageTable, MessageText, RecipientState,
     RequestTable, SenderTable, Snapshot,
 };
 use cpm_loom::sync::atomic::AtomicU64;
@@ -290,5 +290,81 @@ fn a_recipient_does_not_end_for_another() {
         table.set(new.recipient(0), RecipientState::Delivered, 200);
         let (_, counts) = table.message(2).expect("it is recorded");
         assert_eq!(counts.delivered, 1, "it is still to come");
+    });
+}
+
+/// The ring comes round to the place of a message that another process is still writing.
+#[test]
+fn two_messages_do_not_mix_in_one_place() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let note = |name: &'static str| {
+            let record = MessageRecord::default().with(MessageText::CallId, Some(name));
+            let record = record.with(MessageText::Icid, Some(name));
+            let table = table.clone();
+            move || table.note(&record)
+        };
+        let slow = thread::spawn(note("slow"));
+        note("b")();
+        let last = note("c")();
+        slow.join().unwrap();
+        for number in table.newest_first() {
+            if let Some((found, _)) = table.message(number) {
+                assert_eq!(
+                    found.text(MessageText::CallId),
+                    found.text(MessageText::Icid)
+                );
+            }
+        }
+        assert!(
+            table.message(last.to_words()[0]).is_some(),
+            "it has a place"
+        );
+    });
+}
+
+/// The ring gives the place of a message to another when something is added to it.
+#[test]
+fn nothing_is_added_to_another_message() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let old = table.note(&MessageRecord::default());
+        let adding = table.clone();
+        let added = thread::spawn(move || {
+            adding.set_bytes(old, 5);
+        });
+        table.note(&MessageRecord::default());
+        let new = table.note(&MessageRecord::default());
+        added.join().unwrap();
+        let (found, _) = table.message(new.to_words()[0]).expect("it has a place");
+        assert_eq!(found.bytes, 0);
+    });
+}
+
+/// The ring comes round to the place of a recipient that another process is still writing.
+#[test]
+fn two_recipients_do_not_mix_in_one_place() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let recipient = |uri: &'static str| {
+            let record = MessageRecord {
+                recipients: 1,
+                ..MessageRecord::default()
+            };
+            let message = table.note(&record);
+            let table = table.clone();
+            (message, move || table.set_recipient(message, 0, uri))
+        };
+        let (first, set_first) = recipient("sip:anne@example.com");
+        let (second, set_second) = recipient("sip:bill@example.com");
+        at_once(set_first, set_second);
+        for (message, uri) in [
+            (first, "sip:anne@example.com"),
+            (second, "sip:bill@example.com"),
+        ] {
+            for recipient in table.recipients(message.to_words()[0]) {
+                assert_eq!(recipient.uri, uri);
+            }
+        }
     });
 }

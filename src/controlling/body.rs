@@ -129,3 +129,28 @@ impl ReceivedList {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_list(media_type: &str, disposition: &str) -> bool {
+        let fields = EntityFields {
+            content_type: Some(Bytes::copy_from_slice(media_type.as_bytes())),
+            content_disposition: Some(Bytes::copy_from_slice(disposition.as_bytes())),
+            content_transfer_encoding: None,
+        };
+        let entity = Entity::parse(fields, Bytes::from_static(b"x")).unwrap();
+        entity.leaves().any(|leaf| is_recipient_list(&leaf))
+    }
+
+    #[test]
+    fn a_list_is_known_by_its_type_and_its_disposition() {
+        let list = "application/resource-lists+xml";
+        assert!(is_list(list, "recipient-list"));
+        assert!(is_list(list, "recipient-list-history"));
+        assert!(!is_list(list, "attachment"));
+        assert!(!is_list("text/plain", "recipient-list"));
+        assert!(!is_list("text/plain", "recipient-list-history"));
+    }
+}

@@ -9,14 +9,17 @@
 //! ```
 //!
 //! A message reserves one number for each of its recipients, in sequence. The newest overwrites the
-//! oldest. The first word of a record is its number, and 0 while it is being written: a reader that
-//! finds another number before or after reading ignores what it has read.
+//! oldest. The first word of a record is its number, marked while it is being written: a reader
+//! that finds another number before or after reading ignores what it has read. A place that another
+//! process is still writing, or adds to, is not overwritten: a message takes the next one, and a
+//! recipient is not recorded. A process that is killed meanwhile leaves this one place out of use.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::fence;
 
 use super::bytes::{read_bytes, write_bytes};
+use super::claim::{HOLDER, claim, is_complete};
 use super::figures::{Figures, RecipientOutcome};
 use super::sender_table::Link;
 
@@ -34,6 +37,10 @@ pub const MAX_RECIPIENT_URI_BYTES: usize = 8 * (RECIPIENT_WORDS - URI);
 /// line each.
 const HEAD_WORDS: usize = 16;
 const NEWEST_RECIPIENT: usize = 8;
+
+/// Maximum number of places that a message tries: only a process that has been stopped for as long
+/// as all others take, or killed, still has one.
+const MAX_CLAIMS: usize = 8;
 
 const MESSAGE_WORDS: usize = 96;
 const RECEIVED: usize = 1;
@@ -321,12 +328,13 @@ impl MessageTable {
 
     /// Records a message.
     pub fn note(&self, message: &MessageRecord) -> MessageNumber {
-        let number = self.words[0].fetch_add(1, Relaxed) + 1;
         let reserved = u64::from(message.recipients.max(1));
         let first = self.words[NEWEST_RECIPIENT].fetch_add(reserved, Relaxed) + 1;
+        let (number, is_claimed) = self.claim_message();
+        if !is_claimed {
+            return MessageNumber { number, first };
+        }
         let record = self.message_words(number);
-        record[0].store(0, Relaxed);
-        fence(Release);
         let mut lengths = [ABSENT; MESSAGE_TEXTS];
         let mut arena = [0; MAX_MESSAGE_TEXT_BYTES];
         let mut used = 0;
@@ -363,11 +371,38 @@ impl MessageTable {
         MessageNumber { number, first }
     }
 
+    /// The next number whose place nobody else is writing, and whether there was one.
+    fn claim_message(&self) -> (u64, bool) {
+        let mut number = 0;
+        let is_claimed = (0..MAX_CLAIMS).any(|_| {
+            number = self.words[0].fetch_add(1, Relaxed) + 1;
+            claim(&self.message_words(number)[0], number).is_some()
+        });
+        (number, is_claimed)
+    }
+
     /// Forgets a message that was refused after all.
     pub fn forget(&self, message: MessageNumber) {
         if self.is_message(message.number) {
             let word = &self.message_words(message.number)[0];
-            let _ = word.compare_exchange(message.number, 0, AcqRel, Relaxed);
+            let _ = word.fetch_update(AcqRel, Relaxed, |word| {
+                is_complete(word, message.number).then(|| word - message.number)
+            });
+        }
+    }
+
+    /// Adds something to a message, which keeps its place meanwhile; not if that has another.
+    fn add_to(&self, message: MessageNumber, add: impl FnOnce(&[AtomicU64])) {
+        if !self.is_message(message.number) {
+            return;
+        }
+        let record = self.message_words(message.number);
+        let held = record[0].fetch_update(AcqRel, Relaxed, |word| {
+            is_complete(word, message.number).then(|| word + HOLDER)
+        });
+        if held.is_ok() {
+            add(record);
+            record[0].fetch_sub(HOLDER, Release);
         }
     }
 
@@ -382,33 +417,26 @@ impl MessageTable {
             return;
         }
         // The words behind the other texts; the first may hold the end of the last of them.
-        let record = self.message_words(message.number);
         let shared: Vec<u8> = texts.into_iter().flatten().flatten().collect();
         let start = used / 8;
         let bytes = [&shared[8 * start..], id].concat();
-        write_bytes(&record[TEXT + start..], &bytes);
-        record[LENGTHS + last / 4].store(packed(&[id.len() as u64]), Release);
+        self.add_to(message, |record| {
+            write_bytes(&record[TEXT + start..], &bytes);
+            record[LENGTHS + last / 4].store(packed(&[id.len() as u64]), Release);
+        });
     }
 
     /// The size of a message that was not known when it was recorded.
     pub fn set_bytes(&self, message: MessageNumber, bytes: u64) {
-        if self.is_message(message.number) {
-            let record = self.message_words(message.number);
-            if record[0].load(Acquire) == message.number {
-                record[BYTES].store(bytes, Relaxed);
-            }
-        }
+        self.add_to(message, |record| record[BYTES].store(bytes, Relaxed));
     }
 
     /// The link to the sender of a message, which was not known when it was recorded.
     pub fn set_sender(&self, message: MessageNumber, sender: Link) {
-        if self.is_message(message.number) {
-            let record = self.message_words(message.number);
-            if record[0].load(Acquire) == message.number {
-                let recipients = record[RECIPIENTS].load(Relaxed) & u64::from(u32::MAX);
-                record[RECIPIENTS].store(u64::from(sender.bits()) << 32 | recipients, Relaxed);
-            }
-        }
+        self.add_to(message, |record| {
+            let recipients = record[RECIPIENTS].load(Relaxed) & u64::from(u32::MAX);
+            record[RECIPIENTS].store(u64::from(sender.bits()) << 32 | recipients, Relaxed);
+        });
     }
 
     /// The Message-ID of a message.
@@ -424,14 +452,15 @@ impl MessageTable {
         }
         let number = message.first + u64::from(leg);
         let record = self.recipient_words(number);
+        let state = record[STATE].load(Acquire);
+        let Some(before) = claim(&record[0], number) else {
+            return;
+        };
         // Its copy goes out once more: its end is still to come.
-        let before =
-            read_state(record[STATE].load(Acquire)).and_then(|(_, state, _)| state.counted());
-        if let Some(place) = before.filter(|_| record[0].load(Acquire) == number) {
+        let counted = read_state(state).and_then(|(_, state, _)| state.counted());
+        if let Some(place) = counted.filter(|_| before == number) {
             self.count_less(message.number, place);
         }
-        record[0].store(0, Relaxed);
-        fence(Release);
         let uri = &uri[..uri.floor_char_boundary(MAX_RECIPIENT_URI_BYTES)];
         record[OF_MESSAGE].store(message.number, Relaxed);
         let link = message.recipient(leg);
@@ -505,7 +534,7 @@ impl MessageTable {
         let is_large = read_text(words, MessageText::Mode).as_deref() == Some(b"large");
         fence(Acquire);
         // Another message may have replaced it.
-        if words[0].load(Relaxed) != message {
+        if !is_complete(words[0].load(Relaxed), message) {
             return;
         }
         if words[LAST_END].fetch_or(ENDED, Relaxed) & ENDED == 0 {
@@ -550,7 +579,7 @@ impl MessageTable {
             let message = self.recipient_words(number)[OF_MESSAGE].load(Acquire);
             let record = self.message_words(message);
             let link = record[RECIPIENTS].load(Relaxed) >> 32;
-            (record[0].load(Acquire) == message).then(|| Link::from_bits(link as u32))
+            is_complete(record[0].load(Acquire), message).then(|| Link::from_bits(link as u32))
         });
         found.unwrap_or_default()
     }
@@ -639,7 +668,7 @@ impl MessageTable {
             return None;
         }
         let record = self.message_words(number);
-        if record[0].load(Acquire) != number {
+        if !is_complete(record[0].load(Acquire), number) {
             return None;
         }
         let mut fields = [0; TEXT];
@@ -648,7 +677,7 @@ impl MessageTable {
         }
         let mut arena = load_bytes(&record[TEXT..], MAX_MESSAGE_TEXT_BYTES);
         fence(Acquire);
-        if record[0].load(Relaxed) != number {
+        if !is_complete(record[0].load(Relaxed), number) {
             return None;
         }
         let mut texts: MessageTexts = Default::default();

@@ -6,6 +6,7 @@
 //! | `arrivals` | recipients that have become available |
 //! | `bytes` | texts in words |
 //! | `cells` | room of one size, to be taken and given back, with locks |
+//! | `claim` | who has a record of a ring in hand |
 //! | `ends` | how copies of kept messages have ended |
 //! | `figures` | figures for Prometheus |
 //! | `head_note` | what is recorded once the header of a large message has arrived |
@@ -20,6 +21,7 @@
 mod arrivals;
 mod bytes;
 mod cells;
+mod claim;
 mod ends;
 mod figures;
 mod head_note;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::Check;
 use crate::controlling::host::{Counter, Journal};
-use crate::controlling::request::GroupLookup;
+use crate::controlling::request::{GroupLookup, Request};
 use crate::controlling::{ControllingFunction, Received};
 use crate::group::{Group, Permissions};
 use crate::log::LogAt;
@@ -103,6 +103,16 @@ impl Case<'_> {
         )
     }
 
+    fn request(&self) -> Request {
+        let message = self.message();
+        let received = Received {
+            message: message.as_bytes(),
+            request_uri: self.to,
+            source_address: Some("192.0.2.1".parse().unwrap()),
+        };
+        self.service().classify(&received).expect("it is ours")
+    }
+
     /// The code of the refusal; 202 if every check has passed.
     fn code(self) -> u16 {
         self.code_and_loops().0
@@ -115,14 +125,7 @@ impl Case<'_> {
     }
 
     fn code_with(self, journal: &Loops) -> u16 {
-        let service = self.service();
-        let message = self.message();
-        let received = Received {
-            message: message.as_bytes(),
-            request_uri: self.to,
-            source_address: Some("192.0.2.1".parse().unwrap()),
-        };
-        let mut request = service.classify(&received).expect("it is ours");
+        let mut request = self.request();
         let mut group = Some(self.group);
         // No check is repeated: each either ends or leads to the next.
         for _ in 0..10 {
@@ -339,4 +342,34 @@ fn a_group_decides_on_anonymity_itself() {
     assert_eq!(code(false, ""), 202);
     assert_eq!(code(false, "Privacy: id\r\n"), 403);
     assert_eq!(code(true, "Privacy: id\r\n"), 202);
+}
+
+#[test]
+fn a_request_says_who_sends_it_and_how_it_is_charged() {
+    let request = Case::new().request();
+    assert_eq!(request.originator(), Some("sip:anne@example.com"));
+    assert_eq!(request.icid(), None);
+    assert_eq!(request.notifications_to(), Some("sip:anne@example.com"));
+    let charged = Case {
+        fields: "P-Charging-Vector: icid-value=i1;orig-ioi=example.com\r\n",
+        ..Case::new()
+    };
+    assert_eq!(charged.request().icid(), Some("i1"));
+}
+
+/// Another process has done the checks before the group's, for an originator of the script.
+#[test]
+fn only_a_request_to_a_group_goes_on_at_its_group() {
+    let next = |case: &Case<'_>| {
+        let mut request = case.request();
+        request.resume_at_group("sip:carol@example.com");
+        let next = request.poll_check(&Loops::default());
+        (next, request.originator().map(str::to_owned))
+    };
+    let (check, originator) = next(&Case::to_group());
+    assert_eq!(check, Check::WantGroup);
+    assert_eq!(originator.as_deref(), Some("sip:carol@example.com"));
+    let (check, originator) = next(&Case::new());
+    assert_ne!(check, Check::WantGroup);
+    assert_eq!(originator.as_deref(), Some("sip:anne@example.com"));
 }

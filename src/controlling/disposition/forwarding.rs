@@ -414,6 +414,26 @@ mod tests {
         assert_eq!(taken(&told, "sip:many@example.com"), (false, false));
     }
 
+    /// A pattern for groups may be wide enough to match addresses of other kinds.
+    #[test]
+    fn only_a_pre_defined_group_has_a_groups_address() {
+        let mut settings = Settings::default();
+        for (name, value) in [
+            ("exploder_uri", "sip:many@example.com"),
+            ("group_uri", "sip:*@example.com"),
+            ("group_source", "dir:/groups"),
+        ] {
+            settings.set(name, value).unwrap();
+        }
+        let service = ControllingFunction::new(settings, 1).unwrap();
+        let is_group = |uri: &str| service.is_group_address(&Uri::parse(uri).unwrap());
+        assert!(is_group("sip:lunch@example.com"));
+        assert!(!is_group("sip:many@example.com"));
+        assert!(!is_group("sip:lunch@example.org"));
+        let digits = "0123456789abcdef".repeat(2);
+        assert!(!is_group(&format!("sip:cpm-group-{digits}@example.com")));
+    }
+
     #[test]
     fn a_member_stays_nameless() {
         let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);

@@ -82,14 +82,8 @@ fn what_finds_no_room_is_not_taken_and_leaves_nothing_behind() {
     let mut outbox = Outbox::default();
     let copy = copy("sip:a@b", "<sip:a@b>", "1", 1);
     let udp = way(Transport::Udp, 0);
-    let mut taken = 0;
-    while lane.take(&copy, &udp, 5, &mut outbox) {
-        taken += 1;
-    }
-    assert!(taken > 1_000, "{taken}");
-    assert_eq!(lane.memory().outstanding(), taken);
-    assert!(!outbox.batches.is_empty(), "what was taken is sent");
-    for other in [
+    let long = "x".repeat(2_000);
+    let others = [
         OutgoingRequest {
             method: "INVITE",
             ..copy
@@ -98,12 +92,24 @@ fn what_finds_no_room_is_not_taken_and_leaves_nothing_behind() {
             body: &[b'x'; 100_000],
             ..copy
         },
+        // Longer than a cell.
         OutgoingRequest {
-            request_uri: &"x".repeat(2_000),
+            request_uri: &long,
             ..copy
         },
-    ] {
-        assert!(!lane.take(&other, &udp, 5, &mut outbox));
+    ];
+    for other in &others {
+        assert!(!lane.take(other, &udp, 5, &mut outbox), "there is room");
+    }
+    let mut taken = 0;
+    while lane.take(&copy, &udp, 5, &mut outbox) {
+        taken += 1;
+    }
+    assert!(taken > 1_000, "{taken}");
+    assert_eq!(lane.memory().outstanding(), taken);
+    assert!(!outbox.batches.is_empty(), "what was taken is sent");
+    for other in &others {
+        assert!(!lane.take(other, &udp, 5, &mut outbox));
         lane.flush(5, &mut outbox);
     }
     // No recipient answers.
