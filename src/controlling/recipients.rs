@@ -64,8 +64,8 @@ impl Recipients {
             distinct: Vec::with_capacity(most),
             ..Recipients::default()
         };
-        // Both keys of each.
-        let mut known = Known::with_capacity_and_hasher(2 * most, BuildHasherDefault::default());
+        // One key of nearly each: only optional parameters make a second one.
+        let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
             let mut uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
             // `method` must be ignored (RFC 5365 §7.3), and header fields may be (RFC 3261

@@ -89,7 +89,12 @@ impl Bench {
     /// Starts a user agent, which answers 200 to everything until told otherwise.
     #[track_caller]
     pub fn agent(&self) -> Agent {
-        let port = self.port();
+        self.agent_at(self.port())
+    }
+
+    /// An agent at a [`port`](Self::port) that nobody has used so far.
+    #[track_caller]
+    pub fn agent_at(&self, port: u16) -> Agent {
         self.with_used(|used| used.agents.push(port));
         or_fail(
             "starting an agent",

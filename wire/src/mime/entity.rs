@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 
 use super::parameters::is_token_byte;
 use super::{ContentDisposition, ContentType, MimeError, TransferEncoding};
@@ -169,7 +170,7 @@ impl Entity {
         let body = self.body.clone();
         let mut delimiters = Delimiters {
             body: &body,
-            dash_boundary: &dash_boundary,
+            finder: Finder::new(&dash_boundary),
             line: content.start,
             end: content.end,
         };
@@ -392,7 +393,9 @@ struct Delimiter {
 /// distinguished from it.
 struct Delimiters<'a> {
     body: &'a [u8],
-    dash_boundary: &'a [u8],
+    /// Of `--` and the boundary.
+    finder: Finder<'a>,
+    /// Start of the next line.
     line: usize,
     end: usize,
 }
@@ -400,10 +403,17 @@ struct Delimiters<'a> {
 impl Delimiters<'_> {
     fn next(&mut self) -> Option<Delimiter> {
         while self.line < self.end {
-            let line = self.line;
+            let Some(offset) = self.finder.find(&self.body[self.line..self.end]) else {
+                self.line = self.end;
+                break;
+            };
+            let line = self.line + offset;
+            let is_at_start = offset == 0 || self.body[line - 1] == b'\n';
             self.line = next_line(self.body, line, self.end);
-            let Some(rest) = self.body[line..self.line].strip_prefix(self.dash_boundary) else {
-                continue;
+            // Behind the start of a line it is no delimiter, whatever follows in that line.
+            let rest = match is_at_start {
+                true => &self.body[line + self.finder.needle().len()..self.line],
+                false => continue,
             };
             let (padding, is_close) = match rest.strip_prefix(b"--") {
                 Some(padding) => (padding, true),

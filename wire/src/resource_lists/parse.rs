@@ -313,10 +313,11 @@ impl Visitor for Parser {
         Ok(())
     }
 
+    fn wants_text(&self) -> bool {
+        self.open.last() == Some(&Element::EntryName)
+    }
+
     fn text(&mut self, text: &str) {
-        if self.open.last() != Some(&Element::EntryName) {
-            return;
-        }
         // The texts of the open entry are the last in the string.
         self.lists.texts.push_str(text);
         if let Some(span) = self.lists.entries.last_mut() {

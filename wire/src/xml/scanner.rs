@@ -48,8 +48,13 @@ pub trait Visitor {
     /// Any reason for which the visitor rejects it.
     fn start(&mut self, name: Name<'_>, attributes: &Attributes<'_>) -> Result<(), Self::Error>;
 
+    /// Whether the text of the innermost open element matters.
+    fn wants_text(&self) -> bool {
+        true
+    }
+
     /// Text of the innermost open element, possibly in several pieces; references are resolved and
-    /// each line end is a line feed.
+    /// each line end is a line feed. Called only if it is wanted.
     fn text(&mut self, text: &str);
 
     /// The innermost open element ends.
@@ -318,15 +323,11 @@ impl Scanner {
                 _ => Err(XmlError::Malformed),
             };
         }
-        // Bytes first: setting up a string search costs more than scanning most texts.
-        if text.bytes().any(|byte| matches!(byte, b']' | b'\r')) {
-            if text.contains("]]>") {
-                return Err(XmlError::Malformed);
-            }
-            self.pass_lines(text, visitor);
-        } else {
-            visitor.text(text);
+        // The bracket first: setting up a string search costs more than scanning most texts.
+        if memchr::memchr(b']', text.as_bytes()).is_some() && text.contains("]]>") {
+            return Err(XmlError::Malformed);
         }
+        self.pass_lines(text, visitor);
         Ok(())
     }
 
@@ -339,7 +340,10 @@ impl Scanner {
     }
 
     fn pass_lines<V: Visitor>(&mut self, text: &str, visitor: &mut V) {
-        if text.contains('\r') {
+        if !visitor.wants_text() {
+            return;
+        }
+        if memchr::memchr(b'\r', text.as_bytes()).is_some() {
             self.lines.clear();
             push_lines(text, &mut self.lines);
             visitor.text(&self.lines);
@@ -353,7 +357,9 @@ impl Scanner {
         if self.depth == 0 {
             return Err(XmlError::Malformed);
         }
-        visitor.text(character.encode_utf8(&mut [0; 4]));
+        if visitor.wants_text() {
+            visitor.text(character.encode_utf8(&mut [0; 4]));
+        }
         Ok(())
     }
 }

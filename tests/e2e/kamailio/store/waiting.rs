@@ -8,6 +8,7 @@ use cpm_testbed::{Answer, Bench, PATIENCE, Proxy, Received, Request, cpm_message
 use super::restart::identity;
 use super::{ANNE, database, expect_failure_told, expect_messages, keeping, keeping_with};
 use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_counter, expect_log_lines};
+use crate::pager::express::{by_the_lane, open};
 use crate::storing::{REGISTERS, deferring};
 
 /// Longer than a test.
@@ -98,6 +99,32 @@ fn who_registers_later_gets_the_message_then() {
     assert_eq!(counter(&proxy, "deferred"), 3);
     // The other recipient has not registered.
     carol.expect_nothing_until(|| proxy.ping());
+    proxy.stop();
+}
+
+/// Nothing listens where a copy of the express lane goes: it has failed as if the recipient had
+/// answered 503, and goes out again once somebody does.
+#[test]
+fn whose_connection_is_lost_in_the_lane_is_tried_again() {
+    let bench = Bench::new("connection_lost_in_the_lane");
+    let anne = bench.agent();
+    let config = deferring(open(keeping(&bench)), NEVER_S).set("cpm", "deferred_codes", "503");
+    let proxy = bench.proxy(&config);
+    let port = bench.port();
+    let uri = format!("sip:bill@127.0.0.1:{port};transport=tcp");
+    let request = cpm_message(ANNE, EXPLODER).recipients([to(&uri)]).request();
+    exchange(&anne, &request, &proxy, 202);
+    expect_waiting(&proxy, 1);
+    expect_messages(&bench, 1);
+    assert_eq!(counter(&proxy, "deferred"), 1);
+    assert_eq!(counter(&proxy, "failed"), 0);
+    assert_eq!(by_the_lane(&proxy, 0), 1);
+    let bill = bench.agent_at(port);
+    proxy.rpc(&format!("cpm.available {uri}"));
+    assert_eq!(cseq(&bill.expect_request("MESSAGE")), "2 MESSAGE");
+    expect_messages(&bench, 0);
+    assert_eq!(by_the_lane(&proxy, 1), 2);
+    assert_eq!(counter(&proxy, "express_by_tm"), 0);
     proxy.stop();
 }
 

@@ -21,12 +21,15 @@ impl Case {
 
 /// Compares two components with their escapes decoded (§19.1.4).
 pub(super) fn components_match(a: &str, b: &str, case: Case) -> bool {
+    let is_same = match case {
+        Case::Sensitive => a == b,
+        Case::Insensitive => a.eq_ignore_ascii_case(b),
+    };
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     let is_plain = |text: &str| memchr::memchr(b'%', text.as_bytes()).is_none();
-    if is_plain(a) && is_plain(b) {
-        return match case {
-            Case::Sensitive => a == b,
-            Case::Insensitive => a.eq_ignore_ascii_case(b),
-        };
+    // Decoding never makes a text longer.
+    if is_same || is_plain(long) && (short.len() < long.len() || is_plain(short)) {
+        return is_same;
     }
     let fold = |character| case.of(character);
     unescape(a.bytes())
@@ -48,16 +51,26 @@ pub(super) fn split_tail(text: &str, separator: u8) -> (&str, Option<&str>) {
 
 /// Name and value of each parameter; the value is empty if there is none.
 pub(super) fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(';')
+    pieces(text, b';')
         .filter(|parameter| !parameter.is_empty())
         .map(name_and_value)
 }
 
 /// Name and value of each header component.
 pub(super) fn headers(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split('&')
+    pieces(text, b'&')
         .filter(|header| !header.is_empty())
         .map(name_and_value)
+}
+
+/// The same as [`str::split`], which takes longer to set up than most texts to be split.
+fn pieces(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let (piece, tail) = split_tail(rest?, separator);
+        rest = tail;
+        Some(piece)
+    })
 }
 
 pub(super) fn name_and_value(text: &str) -> (&str, &str) {
@@ -75,7 +88,7 @@ pub(super) fn check_parameters(
     text: &str,
     is_allowed: impl Fn(&str, Option<&str>) -> bool,
 ) -> Result<(), UriError> {
-    for (index, parameter) in text.split(';').enumerate() {
+    for (index, parameter) in pieces(text, b';').enumerate() {
         if index == MAX_URI_PARAMETERS {
             return Err(UriError::TooManyParameters);
         }
@@ -95,7 +108,7 @@ pub(super) fn check_headers(text: &str) -> Result<(), UriError> {
     let is_header_byte = |byte: u8| {
         is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$')
     };
-    for (index, header) in text.split('&').enumerate() {
+    for (index, header) in pieces(text, b'&').enumerate() {
         if index == MAX_URI_HEADERS {
             return Err(UriError::TooManyHeaders);
         }

@@ -10,16 +10,24 @@ pub(super) fn is_host(text: &str) -> bool {
 /// `hostname`: the last label begins with a letter, so an IPv4 address is never one.
 pub(super) fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let last = name.rsplit('.').next().unwrap_or("");
-    last.starts_with(|first: char| first.is_ascii_alphabetic()) && name.split('.').all(is_label)
+    let mut last = b'.';
+    let mut begins_with_letter = false;
+    for byte in name.bytes() {
+        // No label is empty, or begins or ends with a hyphen.
+        let fits = match byte {
+            b'.' => last != b'.' && last != b'-',
+            b'-' => last != b'.',
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if !fits {
+            return false;
+        }
+        if last == b'.' {
+            begins_with_letter = byte.is_ascii_alphabetic();
+        }
+        last = byte;
+    }
+    begins_with_letter && last != b'.' && last != b'-'
 }
 
 /// The address of an `IPv6reference`, which has brackets.

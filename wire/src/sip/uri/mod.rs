@@ -45,6 +45,10 @@ impl<'a> Uri<'a> {
         if text.len() > MAX_URI_BYTES {
             return Err(UriError::TooLong);
         }
+        // Nearly every recipient's.
+        if let Some(usual) = SipUri::parse_usual(text) {
+            return Ok(Uri::Sip(usual));
+        }
         let (scheme, rest) = split_once(text, b':').ok_or(UriError::Scheme)?;
         if scheme.eq_ignore_ascii_case("sip") {
             SipUri::parse(text, rest, false).map(Uri::Sip)

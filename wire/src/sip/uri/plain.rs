@@ -9,6 +9,8 @@ use super::host::is_host_name;
 /// address: nearly every recipient's URI (RFC 3261 §19.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlainUri<'a> {
+    /// The user, if present.
+    pub user: Option<&'a str>,
     /// The host as written.
     pub host: &'a str,
     /// The host if it is an address.
@@ -24,10 +26,12 @@ impl<'a> PlainUri<'a> {
         if !matches!(bytes, [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..]) {
             return None;
         }
-        let start = match bytes[4..].iter().position(|byte| !is_user(*byte)) {
+        let (user, start) = match bytes[4..].iter().position(|byte| !is_user(*byte)) {
             Some(0) => return None,
-            Some(end) if bytes[4 + end] == b'@' => 4 + end + 1,
-            _ => 4,
+            Some(length) if bytes[4 + length] == b'@' => {
+                (Some(uri.get(4..4 + length)?), 4 + length + 1)
+            }
+            _ => (None, 4),
         };
         let host = bytes[start..].iter().position(|byte| !is_host(*byte));
         let end = host.map_or(bytes.len(), |length| start + length);
@@ -46,6 +50,7 @@ impl<'a> PlainUri<'a> {
             false => None,
         };
         (is_numeric || is_host_name(host)).then_some(Self {
+            user,
             host,
             address,
             port,
@@ -116,6 +121,7 @@ mod tests {
             assert_eq!(plain.address, host.parse().ok(), "{text}");
             let parsed = Uri::parse(text).expect(text);
             assert_eq!((parsed.host(), parsed.port()), (Some(host), port), "{text}");
+            assert_eq!(parsed.user(), plain.user, "{text}");
         }
     }
 

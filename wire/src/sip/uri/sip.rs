@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::UriError;
 use super::components::{
     check_headers, check_parameters, is_parameter_text, name_and_value, names_match, parameters,
     split_tail,
 };
 use super::host::is_host;
+use super::{PlainUri, UriError};
 use crate::sip::grammar::{is_escaped_text, is_unreserved, split_once};
 
 /// A `sip:` or `sips:` URI (RFC 3261 §19.1.1).
@@ -34,6 +34,29 @@ impl<'a> SipUri<'a> {
     /// Whether the scheme is `sips`.
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// The same as [`parse`](Self::parse), in less time, of a URI that is plain except for its
+    /// parameters. `None` means only that `parse` is needed.
+    pub(super) fn parse_usual(text: &'a str) -> Option<Self> {
+        let plain = PlainUri::read_before_parameters(text)?;
+        let parameters = match split_once(text, b';') {
+            Some((_, parameters)) => {
+                check_parameters(parameters, is_sip_parameter).ok()?;
+                parameters
+            }
+            None => "",
+        };
+        Some(SipUri {
+            text,
+            secure: false,
+            user: plain.user,
+            password: None,
+            host: plain.host,
+            port: plain.port,
+            parameters,
+            headers: "",
+        })
     }
 
     pub(super) fn parse(text: &'a str, rest: &'a str, secure: bool) -> Result<Self, UriError> {
@@ -138,4 +161,33 @@ fn parse_port(text: &str) -> Option<u16> {
         return None;
     };
     (port != 0).then_some(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_way_reads_what_the_other_reads() {
+        for (text, is_usual) in [
+            ("sip:bill@example.com", true),
+            ("SIP:bill@192.0.2.1:5070;transport=tcp", true),
+            ("sip:192.0.2.1;lr;x=%41", true),
+            ("sip:bill@example.com;", false),
+            ("sip:bill@example.com;;lr", false),
+            ("sip:bill@example.com;lr;LR", false),
+            ("sip:bill@example.com;transport", false),
+            ("sip:bill@example.com;lr?Subject=x", false),
+            ("sip:bi;ll@example.com", false),
+            ("sip:bill:secret@example.com", false),
+            ("sip:bill@[2001:db8::1];lr", false),
+        ] {
+            let usual = SipUri::parse_usual(text);
+            assert_eq!(usual.is_some(), is_usual, "{text}");
+            if let Some(usual) = usual {
+                let parsed = SipUri::parse(text, &text[4..], false).expect(text);
+                assert_eq!(format!("{usual:?}"), format!("{parsed:?}"));
+            }
+        }
+    }
 }
