@@ -14,20 +14,20 @@ const NUMBER_BITS: u32 = 56;
 /// Begins to write the record with this number; returns the number before it. `None`: the place has
 /// a newer one, or another process is writing or adding to the older one.
 pub(super) fn claim(word: &AtomicU64, number: u64) -> Option<u64> {
-    // A load could see a mark that has gone, again and again: then no place would seem free.
-    let mut before = word.fetch_or(0, Acquire);
-    // A mark makes the word greater than any number.
-    while before <= number {
-        match word.compare_exchange(before, number | WRITING, Acquire, Acquire) {
+    // Not a load, which could see a mark that has gone.
+    let mut expected = 0;
+    loop {
+        match word.compare_exchange(expected, number | WRITING, Acquire, Acquire) {
             Ok(before) => {
                 // What is written is seen by nobody who has not seen the mark.
                 fence(Release);
                 return Some(before);
             }
-            Err(now) => before = now,
+            Err(before) if before <= number => expected = before,
+            // A mark makes the word greater than any number.
+            Err(_) => return None,
         }
     }
-    None
 }
 
 /// Whether the first word of a message says that all of the one with this number is there.
