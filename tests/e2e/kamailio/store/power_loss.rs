@@ -29,14 +29,33 @@ fn cuts() -> usize {
 }
 
 /// What was accepted, and how much of the record there was by then.
-struct Accepted<T>(Vec<(T, usize)>);
+struct Accepted(Vec<(String, usize)>);
 
-impl<T> Accepted<T> {
-    /// Those of a power cut at this place of the record.
-    fn before(&self, cut: usize) -> impl Iterator<Item = &T> {
-        let all = self.0.iter();
-        all.filter(move |(_, place)| *place <= cut)
-            .map(|(one, _)| one)
+impl Accepted {
+    /// Waits until all that was accepted before a power cut at this place of the record has come,
+    /// and returns how many that are.
+    #[track_caller]
+    fn expect_none_lost(
+        &self,
+        number: usize,
+        cut: usize,
+        come: impl Fn() -> HashSet<String>,
+    ) -> usize {
+        let all = self.0.iter().filter(|(_, place)| *place <= cut);
+        let count = all.clone().count();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let come = come();
+            let lost = all.clone().filter(|(id, _)| !come.contains(id)).count();
+            if lost == 0 {
+                return count;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "cut {number} at {cut}: {lost} of {count} are lost"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Somewhere among them, or behind the last one.
@@ -118,22 +137,10 @@ fn what_has_its_202_outlives_a_loss_of_power() {
         let cut = accepted.cut(end, &mut random);
         record.leave(cut, Syncs::Kept, &mut random, &folder(&bench));
         let proxy = bench.proxy_again(&config, port);
-        let deadline = Instant::now() + PATIENCE;
-        let lost = || {
+        judged += accepted.expect_none_lost(number, cut, || {
             let seen = seen.lock().expect("nobody panics with it");
-            let lost = accepted.before(cut).filter(|id| !seen.contains_key(*id));
-            lost.count()
-        };
-        while lost() > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "cut {number} at {cut} of {end}: {} of {} are lost",
-                lost(),
-                accepted.before(cut).count()
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-        judged += accepted.before(cut).count();
+            seen.keys().cloned().collect()
+        });
         proxy.kill();
         for (id, copy) in seen.lock().expect("nobody panics with it").drain() {
             assert_eq!(first.get(&id), Some(&copy));
@@ -186,27 +193,14 @@ fn a_large_message_outlives_a_loss_of_power() {
         record.leave(cut, Syncs::Kept, &mut random, &folder(&scene.bench));
         let calls = callees.calls_of("ringing");
         let proxy: Proxy = scene.bench.proxy_again(&scene.config, port);
-        let deadline = Instant::now() + PATIENCE;
-        let lost = || {
+        judged += accepted.expect_none_lost(number, cut, || {
             let calls = calls..callees.calls_of("ringing");
-            let got: HashSet<String> = calls
+            calls
                 .flat_map(|place| callees.expect_nth_call("ringing", place).session.messages())
                 .filter(|message| message.is_complete())
                 .map(|message| message.sha256())
-                .collect();
-            let lost = accepted.before(cut).filter(|sum| !got.contains(*sum));
-            lost.count()
-        };
-        while lost() > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "cut {number} at {cut} of {end}: {} of {} are lost",
-                lost(),
-                accepted.before(cut).count()
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-        judged += accepted.before(cut).count();
+                .collect()
+        });
         proxy.kill();
     }
     println!(
