@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::message_table::{MessageNumber, MessageTable};
 use super::sender_table::SenderNote;
-use crate::imdn::{self, NotificationRequest};
+use crate::imdn::MessageHead;
 
 /// What to record once the header of a large message has arrived.
 #[derive(Clone, Debug)]
@@ -18,11 +18,14 @@ pub struct HeadNote {
 impl HeadNote {
     /// Records it. `head`: a CPIM message, which may end anywhere after its header.
     pub fn note(&self, head: &Bytes) {
-        if let (Some(sender), Some(request)) = (&self.sender, NotificationRequest::of(head)) {
-            sender.note(&request.message_id);
+        let Some(head) = MessageHead::of(head) else {
+            return;
+        };
+        if let Some(sender) = self.sender.as_ref().filter(|_| head.wanted.is_some()) {
+            sender.note(&head.message_id);
         }
-        if let (Some((messages, number)), Some(id)) = (&self.message, imdn::message_id_of(head)) {
-            messages.set_message_id(*number, id.as_bytes());
+        if let Some((messages, number)) = &self.message {
+            messages.set_message_id(*number, head.message_id.as_bytes());
         }
     }
 }

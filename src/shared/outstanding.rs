@@ -2,8 +2,11 @@
 //! uses up the capacity of the others.
 //!
 //! ```text
-//!  slot of a keyed hash: [hash | 8 numbers, one for each of the last 8 times of 8 s]
+//!  slot of a keyed hash: [hash | 7 numbers, one for each of the last 7 times of 10 s]
 //! ```
+//!
+//! A slot is one line of the processor's cache: in a fan-out to many destinations, fetching them is
+//! most of what counting costs.
 //!
 //! A recipient is counted in the period in which its message was accepted, and subtracted when its
 //! request has ended, in any process. A count that is never subtracted, because a process was
@@ -20,11 +23,16 @@ const SETS: usize = 1024;
 const WAYS: usize = 8;
 /// Number of periods that are distinguished. A recipient waits for up to 25 s to be sent to, and
 /// for 32 s to answer.
-const TIMES: usize = 8;
-const TIME_S: u64 = 8;
+const TIMES: usize = 7;
+const TIME_S: u64 = 10;
 const SLOT_WORDS: usize = 1 + TIMES;
+const _: () = assert!(TIMES as u64 * TIME_S >= 25 + 32 + TIME_S);
 /// Before the slots: when the operator was last told.
-const HEAD_WORDS: usize = 8;
+const HEAD_WORDS: usize = SLOT_WORDS;
+/// In bytes.
+const CACHE_LINE: usize = 64;
+/// So many words may be before the first one that begins a line.
+const SPARE_WORDS: usize = CACHE_LINE / size_of::<u64>() - 1;
 
 /// The lower bits of a word count recipients, the upper bits are its period.
 const COUNT_BITS: u32 = 24;
@@ -60,7 +68,11 @@ const SLOT_BITS: u32 = 13;
 const NO_SLOT: u32 = (1 << SLOT_BITS) - 1;
 const _: () = assert!(SETS * WAYS == 1 << SLOT_BITS);
 const VALID: u32 = 1 << 31;
-const _: () = assert!(2 * SLOT_BITS + 4 == 30);
+/// A charge has so many bits for its time, which is counted up to twice [`TIMES`].
+const TIME_BITS: u32 = 4;
+const TOLD_TIMES: u64 = 2 * TIMES as u64;
+const _: () = assert!(TOLD_TIMES <= 1 << TIME_BITS);
+const _: () = assert!(2 * SLOT_BITS + TIME_BITS == 30);
 
 impl Charge {
     /// A bit that none has.
@@ -68,7 +80,7 @@ impl Charge {
 
     fn new(time: u64, sender: Option<usize>, source: Option<usize>) -> Self {
         let slot = |slot: Option<usize>| slot.map_or(NO_SLOT, |slot| slot as u32);
-        let time = (time % 16) as u32;
+        let time = (time % TOLD_TIMES) as u32;
         Charge(VALID | time << (2 * SLOT_BITS) | slot(source) << SLOT_BITS | slot(sender))
     }
 
@@ -83,7 +95,8 @@ impl Charge {
     }
 
     fn time(self) -> Option<u64> {
-        (self.0 & VALID != 0).then_some(u64::from(self.0 >> (2 * SLOT_BITS)) % 16)
+        let time = self.0 >> (2 * SLOT_BITS) & ((1 << TIME_BITS) - 1);
+        (self.0 & VALID != 0).then_some(u64::from(time))
     }
 
     fn slots(self) -> impl Iterator<Item = usize> {
@@ -105,11 +118,16 @@ pub struct OutstandingTable {
 
 impl OutstandingTable {
     /// Number of words of a table.
-    pub const WORDS: usize = HEAD_WORDS + SETS * WAYS * SLOT_WORDS;
+    pub const WORDS: usize = HEAD_WORDS + SETS * WAYS * SLOT_WORDS + SPARE_WORDS;
 
     /// The table in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
     pub fn new(words: &'static [AtomicU64], seed: u64, now_s: fn() -> u64) -> Self {
-        OutstandingTable { words, seed, now_s }
+        let before = words.as_ptr().align_offset(CACHE_LINE).min(SPARE_WORDS);
+        OutstandingTable {
+            words: &words[before..],
+            seed,
+            now_s,
+        }
     }
 
     /// Counts the recipients of a message of a sender, identified by a number, from a source, if
@@ -165,7 +183,7 @@ impl OutstandingTable {
         let time = charge.time().and_then(|time| {
             (0..TIMES as u64)
                 .map(|age| now.wrapping_sub(age))
-                .find(|at| at % 16 == time)
+                .find(|at| at % TOLD_TIMES == time)
         });
         let slot = self.claim(destination, now).filter(|_| limit > 0);
         let (Some(slot), Some(time)) = (slot, time) else {
@@ -225,9 +243,11 @@ impl OutstandingTable {
         DestinationKey(hasher.finish().max(1))
     }
 
+    /// Where a key may be. Each has its own order, so that most are found in the first slot.
     fn slots_of(key: u64) -> impl Iterator<Item = usize> {
         let first = (key >> 32) as usize % SETS * WAYS;
-        (first..first + WAYS).filter(|slot| *slot != NO_SLOT as usize)
+        let slots = (0..WAYS).map(move |step| first + (key as usize + step) % WAYS);
+        slots.filter(|slot| *slot != NO_SLOT as usize)
     }
 
     fn find(&self, key: u64) -> Option<usize> {
@@ -247,21 +267,16 @@ impl OutstandingTable {
         Some(slot)
     }
 
-    /// The set of a slot, and its place there.
-    fn set_of(&self, slot: usize) -> (&[AtomicU64], usize) {
-        const WORDS: usize = WAYS * SLOT_WORDS;
-        let set = &self.words[HEAD_WORDS + slot / WAYS * WORDS..][..WORDS];
-        (set, slot % WAYS)
+    fn slot(&self, slot: usize) -> &[AtomicU64] {
+        &self.words[HEAD_WORDS + slot * SLOT_WORDS..][..SLOT_WORDS]
     }
 
     fn key_word(&self, slot: usize) -> &AtomicU64 {
-        let (set, place) = self.set_of(slot);
-        &set[place]
+        &self.slot(slot)[0]
     }
 
     fn times(&self, slot: usize) -> &[AtomicU64] {
-        let (set, place) = self.set_of(slot);
-        &set[WAYS + place * TIMES..][..TIMES]
+        &self.slot(slot)[1..]
     }
 
     fn awaited(&self, slot: usize, now: u64) -> u64 {
@@ -289,7 +304,7 @@ impl OutstandingTable {
         let less = |word: u64| {
             let left = (word & COUNT).saturating_sub(count);
             // Another period may have replaced it.
-            (word >> COUNT_BITS & 15 == time).then_some(word & !COUNT | left)
+            ((word >> COUNT_BITS) % TOLD_TIMES == time).then_some(word & !COUNT | left)
         };
         let _ = word.fetch_update(Relaxed, Relaxed, less);
     }
@@ -359,7 +374,7 @@ mod tests {
         let table = table();
         let lost = charge(&table, 1, 1, 100).unwrap();
         assert!(table.charge_destination(table.destination(("home.example.com", None)), lost, 1));
-        for after in [0, 10, 55] {
+        for after in [0, 10, 57] {
             NOW.set(1_000 + after);
             assert_eq!(charge(&table, 1, 2, 1), Err(Share::Sender), "{after}");
             assert!(!table.charge_destination(
@@ -368,7 +383,7 @@ mod tests {
                 1
             ));
         }
-        NOW.set(1_000 + 64);
+        NOW.set(1_000 + 70);
         let now = charge(&table, 1, 1, 60).unwrap();
         assert!(table.charge_destination(table.destination(("home.example.com", None)), now, 1));
         // A late release subtracts nothing that it had not added.

@@ -12,7 +12,7 @@ use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
 use crate::log::{LogAt, at};
 use crate::shared::{Charge, DestinationKey, OutstandingTable, Share, Source};
-use crate::sip::{PlainUri, StatusCode, Uri, behind_userinfo};
+use crate::sip::{StatusCode, Uri, behind_userinfo, hostport};
 
 impl Request {
     /// Counts its recipients for its originator and its source.
@@ -113,17 +113,20 @@ impl ControllingFunction {
         {
             return Some(*key);
         }
-        if let Some(uri) = PlainUri::read_before_parameters(recipient) {
-            let key = outstanding.destination((uri.host, uri.port));
-            if let Some(place) = place {
-                let (known, known_key) = last.get_or_insert_with(|| (String::new(), key));
-                place.clone_into(known);
-                *known_key = key;
+        let hostport = match place.and_then(hostport) {
+            Some(hostport) => hostport,
+            None => {
+                let uri = Uri::parse(recipient).ok()?;
+                (uri.host()?, uri.port())
             }
-            return Some(key);
+        };
+        let key = outstanding.destination(hostport);
+        if let Some(place) = place {
+            let (known, known_key) = last.get_or_insert_with(|| (String::new(), key));
+            place.clone_into(known);
+            *known_key = key;
         }
-        let uri = Uri::parse(recipient).ok()?;
-        Some(outstanding.destination((uri.host()?, uri.port())))
+        Some(key)
     }
 }
 

@@ -33,7 +33,7 @@ pub use status::{InvalidStatusCode, StatusCode};
 pub use transport::Transport;
 pub use uri::{
     ComparisonKeys, MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, PlainUri, SipUri,
-    TelUri, Uri, UriError, behind_userinfo,
+    TelUri, Uri, UriError, behind_userinfo, hostport,
 };
 pub use user_agent::{Product, Products, products};
 pub use write::{HeaderBlock, InjectionError, warning_value};

@@ -24,7 +24,7 @@ use super::grammar::split_once;
 pub use compare::ComparisonKeys;
 pub use error::{MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, UriError};
 pub use other::OtherUri;
-pub use plain::{PlainUri, behind_userinfo};
+pub use plain::{PlainUri, behind_userinfo, hostport};
 pub use sip::SipUri;
 pub use tel::TelUri;
 

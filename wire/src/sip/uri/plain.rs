@@ -81,6 +81,27 @@ pub fn behind_userinfo(uri: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("sip:") && is_clear && !has_headers).then_some(behind)
 }
 
+/// The hostport (RFC 3261 §25.1) at the beginning of what [`behind_userinfo`] finds in a valid URI.
+/// `None` means only that [`Uri::parse`](super::Uri::parse) is needed.
+pub fn hostport(behind_userinfo: &str) -> Option<(&str, Option<u16>)> {
+    let bytes = behind_userinfo.as_bytes();
+    let end_of = |start: usize, is_part: fn(u8) -> bool| {
+        let length = bytes[start..].iter().position(|byte| !is_part(*byte));
+        length.map_or(bytes.len(), |length| start + length)
+    };
+    let host_end = end_of(0, is_host);
+    let (port, end) = match bytes.get(host_end) {
+        Some(b':') => {
+            let end = end_of(host_end + 1, |byte| byte.is_ascii_digit());
+            (Some(port(&bytes[host_end + 1..end])?), end)
+        }
+        _ => (None, host_end),
+    };
+    let host = behind_userinfo.get(..host_end)?;
+    let is_whole = matches!(bytes.get(end), None | Some(b';'));
+    (is_whole && !host.is_empty()).then_some((host, port))
+}
+
 /// Characters of usual user names, a subset of the grammar.
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+')
@@ -167,6 +188,39 @@ mod tests {
             "",
         ] {
             assert_eq!(behind_userinfo(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_hostport_is_what_the_parser_reads() {
+        for uri in [
+            "sip:bill@example.com",
+            "sip:bill@Example.COM.:5070",
+            "sip:bill:secret@192.0.2.1:65535;transport=tcp",
+            "sip:192.0.2.1;x",
+        ] {
+            let parsed = Uri::parse(uri).expect(uri);
+            let found = behind_userinfo(uri).and_then(hostport);
+            assert_eq!(
+                found,
+                parsed.host().map(|host| (host, parsed.port())),
+                "{uri}"
+            );
+        }
+        for text in [
+            "",
+            ":5070",
+            ";x",
+            "[2001:db8::1]:5070",
+            "example.com:",
+            "example.com:;x",
+            "example.com:0",
+            "example.com:123456",
+            "example.com:50x",
+            "exampl\u{e9}.com",
+            "example.com>",
+        ] {
+            assert_eq!(hostport(text), None, "{text}");
         }
     }
 
