@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use cpm_wire::cpim::{CpimHead, CpimHeadState, CpimMessage, MAX_HEAD_BYTES, wrapped_content_type};
-use cpm_wire::imdn::{NAMESPACE, Notification, NotificationRequest, notified_message_id};
+use cpm_wire::imdn::{MessageHead, NAMESPACE, Notification, notified_message_id};
 
 /// A CPIM message that parses is written as one that parses to the same; the result of the
 /// incremental parser does not depend on where the input is split.
 pub fn cpim(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = wrapped_content_type(data);
-    let _ = NotificationRequest::of(&bytes);
+    let _ = MessageHead::of(&bytes);
     let whole = |step: usize| {
         let mut head = CpimHead::default();
         for piece in data.chunks(step.max(1)) {

@@ -11,7 +11,7 @@ use super::host::AboutRequest;
 use super::received::Mode;
 use super::request::{MAX_LOGGED_CALL_ID_BYTES, Request};
 use super::service::ControllingFunction;
-use crate::imdn;
+use crate::imdn::MessageHead;
 use crate::shared::{Link, MessageNumber, MessageText, RecipientState};
 use crate::sip::HeaderName;
 
@@ -44,11 +44,16 @@ impl Request {
             .map_or(0, |body| body.body.len() as u64)
     }
 
+    /// What its CPIM header says about notifications. `None`: nothing, or it arrives later.
+    pub(super) fn message_head(&self) -> Option<&MessageHead> {
+        let cpim = self.cpim.as_ref()?;
+        let head = self.message_head.get_or_init(|| MessageHead::of(cpim));
+        head.as_ref()
+    }
+
     /// The Message-ID of its CPIM header. `None`: it has none, or it arrives later.
     pub fn message_id(&self) -> Option<&str> {
-        let cpim = self.cpim.as_ref()?;
-        let id = self.message_id.get_or_init(|| imdn::message_id_of(cpim));
-        id.as_deref()
+        self.message_head().map(|head| &*head.message_id)
     }
 
     /// The IMS charging identity that it came with (RFC 7315 §5.6).

@@ -18,7 +18,7 @@ use crate::controlling::pager_mode::{
 };
 use crate::controlling::received::Kind;
 use crate::controlling::service::ControllingFunction;
-use crate::imdn::{self, NotificationRequest};
+use crate::imdn::MessageHead;
 use crate::msrp::Field;
 use crate::msrp_control::{SESSION_ID_BYTES, SessionId, StoredContent};
 use crate::msrp_session::OutgoingMessage;
@@ -68,9 +68,8 @@ impl KeptInvite {
         put_field(&mut headers, "Content-Type", "message/cpim");
         let mut about = invite.about.clone();
         about.bytes = content.size;
-        let message_id = imdn::message_id_of(&content.head);
-        if let Some(id) = message_id {
-            about = about.with(MessageText::MessageId, Some(id));
+        if let Some(head) = MessageHead::of(&content.head) {
+            about = about.with(MessageText::MessageId, Some(head.message_id));
         }
         let recipients = invite.recipients.lines().count();
         let job = FanOutJob {
@@ -233,10 +232,11 @@ fn sender_of(
     service: &ControllingFunction,
 ) -> Option<SenderOf> {
     service.senders()?;
-    let request = NotificationRequest::of(head)?;
+    let head = MessageHead::of(head)?;
+    let wanted = head.wanted?;
     Some(SenderOf {
         uri: invite.notifications_to.clone()?,
-        wants_failure: service.settings().failure_imdn && request.wanted.failed,
-        message_id: request.message_id,
+        wants_failure: service.settings().failure_imdn && wanted.failed,
+        message_id: head.message_id,
     })
 }

@@ -20,6 +20,7 @@ use super::request_identity::RequestIdentity;
 use super::service::ControllingFunction;
 use super::verdict::{OriginatorPolicy, Verdict};
 use crate::group::{Group, Medium, Permissions};
+use crate::imdn::MessageHead;
 use crate::log::{LogAt, at};
 use crate::mime::Rebuilt;
 use crate::msrp_control::SessionId;
@@ -57,8 +58,8 @@ pub struct Request {
     pub(super) outgoing_body: Option<Rebuilt>,
     /// The CPIM message of a body that is readable. Set by the checks.
     pub(super) cpim: Option<Bytes>,
-    /// Its Message-ID, once it has been read.
-    pub(super) message_id: OnceCell<Option<String>>,
+    /// What its header says about notifications, once it has been read.
+    pub(super) message_head: OnceCell<Option<MessageHead>>,
     /// Its IMS charging identity, once it has been read.
     pub(super) icid: OnceCell<Option<String>>,
     pub(super) recipients: Recipients,
@@ -127,7 +128,7 @@ impl Request {
             received_list: None,
             outgoing_body: None,
             cpim: None,
-            message_id: OnceCell::new(),
+            message_head: OnceCell::new(),
             icid: OnceCell::new(),
             recipients: Recipients::default(),
             group: None,

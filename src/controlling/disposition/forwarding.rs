@@ -16,7 +16,7 @@ use crate::controlling::refusal::{Refusal, Reply};
 use crate::controlling::request::{Correlation, Request};
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::{self, CpimMessage};
-use crate::imdn::{self, NotificationRequest};
+use crate::imdn;
 use crate::log::at;
 use crate::mime::{ContentType, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
@@ -89,19 +89,15 @@ impl Request {
     /// a recipient's notification can arrive before the last recipient has its copy.
     pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
-        let request = NotificationRequest::of(self.cpim.as_ref()?)?;
+        let head = self.message_head()?;
+        let wanted = head.wanted?;
         let settings = self.service.settings();
-        let counted = match settings.failure_imdn && request.wanted.failed {
+        let counted = match settings.failure_imdn && wanted.failed {
             true => self.recipients().len(),
             false => 0,
         };
         let ttl_s = settings.imdn_ttl_s as u64;
-        senders.note_counted(
-            &request.message_id,
-            self.notifications_to()?,
-            ttl_s,
-            counted,
-        )
+        senders.note_counted(&head.message_id, self.notifications_to()?, ttl_s, counted)
     }
 }
 

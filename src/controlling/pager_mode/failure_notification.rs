@@ -10,7 +10,7 @@ use crate::controlling::host::{Host, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::CpimMessage;
-use crate::imdn::{Disposition, Notification, NotificationRequest};
+use crate::imdn::{Disposition, MessageHead, Notification};
 use crate::log::at;
 use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
@@ -68,11 +68,11 @@ impl ControllingFunction {
     /// `None`: the message lacks data that the notification needs.
     fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
         let content = cpim_of(&entity(copy).ok()?)?;
-        let id = NotificationRequest::of(&content)?.message_id;
+        let head = MessageHead::of(&content).filter(|head| head.wanted.is_some())?;
         let content = CpimMessage::parse(&content).ok()?;
         let recipient = content.address("To")?;
         let failed = Notification {
-            message_id: id,
+            message_id: head.message_id,
             date_time: content.field("DateTime")?.to_owned(),
             recipient: Some(recipient.to_owned()),
             original_recipient: None,

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::controlling::request::Request;
 use crate::controlling::request_identity::RequestIdentity;
-use crate::imdn::NotificationRequest;
 use crate::sip::{HeaderName, Message};
 
 /// What is remembered of a message that is to be kept, beside what its copies are made of.
@@ -43,11 +42,12 @@ impl Request {
     /// What the store needs of it.
     pub(in crate::controlling) fn keep(&self) -> Keep {
         let noted = || {
-            let request = NotificationRequest::of(self.cpim.as_ref()?)?;
+            let head = self.message_head()?;
+            let wanted = head.wanted?;
             Some(SenderOf {
                 uri: self.notifications_to()?.to_owned(),
-                wants_failure: self.service.settings().failure_imdn && request.wanted.failed,
-                message_id: request.message_id,
+                wants_failure: self.service.settings().failure_imdn && wanted.failed,
+                message_id: head.message_id.clone(),
             })
         };
         Keep {

@@ -43,42 +43,32 @@ fn is_message_id(id: &str) -> bool {
         && id.chars().all(is_written)
 }
 
-/// The request in the header of a message.
+/// What the header of a message says about notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotificationRequest {
-    /// The Message-ID for the notifications.
+pub struct MessageHead {
+    /// Names the message in them.
     pub message_id: String,
-    /// The requested notifications, as far as known here.
-    pub wanted: Notifications,
+    /// The requested ones, as far as known here; `None`: the message does not ask for any.
+    pub wanted: Option<Notifications>,
 }
 
-impl NotificationRequest {
-    /// From a CPIM message, which may end anywhere after its header. `None`: it requests none, has
-    /// no Message-ID, one longer than [`MAX_MESSAGE_ID_BYTES`] or with characters that no
-    /// notification can repeat, or is not a CPIM message.
+impl MessageHead {
+    /// Of a CPIM message, which may end anywhere after its header. `None`: it has no Message-ID,
+    /// one longer than [`MAX_MESSAGE_ID_BYTES`] or with characters that no notification can repeat,
+    /// or is not a CPIM message.
     pub fn of(cpim: &Bytes) -> Option<Self> {
-        // Names are case-sensitive (RFC 3862 §2.1): most messages end here.
+        // Names are case-sensitive (RFC 3862 §2.1): a message without one ends here.
         let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
-        memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
+        memchr::memmem::find(head, MESSAGE_ID.as_bytes())?;
         let head = Fields::read(cpim).ok()?;
-        let wanted = head.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
-        let wanted = wanted.filter(|wanted| !wanted.is_empty())?;
         let message_id = head.field_of(NAMESPACE, MESSAGE_ID)?;
-        is_message_id(&message_id).then(|| NotificationRequest {
+        let wanted = head.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
+        let wanted = wanted.filter(|wanted| !wanted.is_empty());
+        is_message_id(&message_id).then(|| Self {
             message_id,
-            wanted: Notifications::parse(&wanted),
+            wanted: wanted.as_deref().map(Notifications::parse),
         })
     }
-}
-
-/// The Message-ID in the header of a CPIM message, which may end anywhere after it, whether or not
-/// the message asks for notifications. `None`: there is none that a notification could repeat.
-pub fn message_id_of(cpim: &Bytes) -> Option<String> {
-    let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
-    memchr::memmem::find(head, MESSAGE_ID.as_bytes())?;
-    let head = Fields::read(cpim).ok()?;
-    let id = head.field_of(NAMESPACE, MESSAGE_ID)?;
-    is_message_id(&id).then_some(id)
 }
 
 /// The notifications that the sender of a message wants.
@@ -137,9 +127,15 @@ impl fmt::Display for Notifications {
 mod tests {
     use super::*;
 
-    fn requested(head: &str) -> Option<String> {
-        let text = format!("{head}\r\nContent-Type: text/plain\r\n\r\nDisposition-Notification");
-        NotificationRequest::of(&Bytes::from(text)).map(|request| request.message_id)
+    fn head(fields: &str) -> Option<MessageHead> {
+        let text = format!("{fields}\r\nContent-Type: text/plain\r\n\r\nDisposition-Notification");
+        MessageHead::of(&Bytes::from(text))
+    }
+
+    /// The Message-ID, if notifications are asked for.
+    fn requested(fields: &str) -> Option<String> {
+        let head = head(fields)?;
+        head.wanted.map(|_| head.message_id)
     }
 
     #[test]
@@ -171,6 +167,8 @@ mod tests {
         ] {
             assert_eq!(requested(&without.concat()), None, "{without:?}");
         }
+        // Its record names a message that asks for none, too.
+        assert_eq!(head(&[ns, id].concat()).unwrap().message_id, "34jk324j");
         for (length, is_known) in [
             (MAX_MESSAGE_ID_BYTES, true),
             (MAX_MESSAGE_ID_BYTES + 1, false),
@@ -181,7 +179,7 @@ mod tests {
         // The content may be missing, the header must not.
         let head = [ns, ask, id, "\r\nA: b\r\n\r\n"].concat();
         for end in 0..=head.len() {
-            let known = NotificationRequest::of(&Bytes::copy_from_slice(&head.as_bytes()[..end]));
+            let known = MessageHead::of(&Bytes::copy_from_slice(&head.as_bytes()[..end]));
             assert_eq!(known.is_some(), end == head.len(), "{end}");
         }
     }
