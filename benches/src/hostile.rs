@@ -247,6 +247,7 @@ fn measure(service: &Rc<ControllingFunction>, request: &str, document: Option<&s
     };
     loop {
         match request.poll_check(&Nowhere) {
+            Check::LongList => request.read_list_here(),
             Check::Ask(_) => request.handle_script(true, &Nowhere),
             Check::WantGroup => {
                 let groups = document.and_then(|text| Group::parse(text.as_bytes()).ok());

@@ -142,6 +142,7 @@ pub fn request(data: &[u8]) {
         match request.poll_check(&host) {
             Check::Ask(_) => request.handle_script(true, &host),
             Check::WantGroup => request.handle_group(GroupLookup::Unknown),
+            Check::LongList => request.read_list_here(),
             Check::Accepted => break,
             Check::Repeated => panic!("nothing is remembered here"),
             Check::Answered => {

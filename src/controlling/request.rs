@@ -81,6 +81,8 @@ pub(super) enum CheckStage {
     Asking(usize, Event),
     /// The check of this number needs the group.
     WantingGroup(usize),
+    /// The check of this number has found the list long.
+    AtLongList(usize),
     Accepted,
     Answered,
     Repeated,

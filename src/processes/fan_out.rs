@@ -12,11 +12,11 @@ use super::heard;
 use super::inquiring;
 use super::keeping::{Keeping, KeptGauges, Ready};
 use super::late;
-use super::letter::{Inquired, Letter};
+use super::letter::{Inquired, Letter, Unfinished};
 use super::lookup::Lookup;
 use super::proxy::{Answer, Proxy};
 use super::query::Desk;
-use super::received::PATIENCE_MS;
+use super::received::{PATIENCE_MS, ReceivedRequest};
 use super::sender::Sender;
 use super::waiting::WaitingRoom;
 use crate::controlling::large_message_mode::TransactionKey;
@@ -53,6 +53,8 @@ pub(super) struct FanOutProcess {
     jobs: Vec<Job>,
     /// The job being worked on: a panic loses only this one.
     at_work: Option<usize>,
+    /// The request whose list is being read, likewise.
+    finishing: Option<TransactionKey>,
     room: RefCell<WaitingRoom>,
     /// Messages that are kept, where they are.
     keeping: Option<Keeping>,
@@ -74,6 +76,7 @@ impl FanOutProcess {
         Ok(FanOutProcess {
             jobs: Vec::new(),
             at_work: None,
+            finishing: None,
             keeping: Keeping::start(service, room.signal(), gauges, desk)?,
             room: RefCell::new(room),
             next: 0,
@@ -94,11 +97,12 @@ impl FanOutProcess {
     pub(super) fn take(
         &mut self,
         letter: Letter,
-        service: &ControllingFunction,
+        service: &Rc<ControllingFunction>,
         proxy: &dyn Proxy,
     ) {
         self.taken += 1;
         match letter {
+            Letter::Unfinished(unfinished) => self.finish(&unfinished, service, proxy),
             Letter::Job(transaction, job) => self.take_job(transaction, &job, service, proxy),
             Letter::Settled(copy, settled, recipient) => {
                 if let Some(keeping) = &mut self.keeping {
@@ -139,6 +143,24 @@ impl FanOutProcess {
             }
             _ => {}
         }
+    }
+
+    /// The checks of a request with a long list, and what follows.
+    fn finish(
+        &mut self,
+        unfinished: &Unfinished,
+        service: &Rc<ControllingFunction>,
+        proxy: &dyn Proxy,
+    ) {
+        // Reading another list before the copies of others go on would hold them back.
+        self.taken = ENTRIES_PER_TURN;
+        self.finishing = Some(unfinished.transaction);
+        let is_late = proxy.now_ms() >= unfinished.deadline_ms;
+        match ReceivedRequest::resume(service, unfinished).filter(|_| !is_late) {
+            Some(request) => request.finish(None, proxy),
+            None => reply_internal_error(unfinished.transaction, proxy),
+        }
+        self.finishing = None;
     }
 
     fn inquire(
@@ -337,8 +359,16 @@ impl FanOutProcess {
         self.at_work = Some(number);
     }
 
+    #[cfg(test)]
+    pub(super) fn be_finishing(&mut self, transaction: TransactionKey) {
+        self.finishing = Some(transaction);
+    }
+
     /// A call has panicked: the job in progress is lost, the others continue.
     pub(super) fn handle_panic(&mut self, proxy: &dyn Proxy) {
+        if let Some(transaction) = self.finishing.take() {
+            reply_internal_error(transaction, proxy);
+        }
         if let Some(number) = self
             .at_work
             .take()

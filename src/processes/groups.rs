@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 use super::fan_out::reply_internal_error;
-use super::letter::GroupRequest;
+use super::letter::Unfinished;
 use super::proxy::Proxy;
-use super::received::{PATIENCE_MS, ReceivedRequest, unavailable};
+use super::received::{ReceivedRequest, unavailable};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{ControllingFunction, GroupFinder, Received};
+use crate::controlling::{ControllingFunction, GroupFinder};
 use crate::group::source::SourceError;
 use crate::log::at;
 
@@ -43,7 +43,7 @@ impl GroupsProcess {
     /// Finishes a request, which may take as long as the group's sources.
     pub(super) fn take(
         &mut self,
-        asked: &GroupRequest,
+        asked: &Unfinished,
         service: &Rc<ControllingFunction>,
         proxy: &dyn Proxy,
     ) {
@@ -56,16 +56,8 @@ impl GroupsProcess {
             proxy.log(at!(Error), format_args!("{error}"));
         }
         self.at_work = Some(asked.transaction);
-        let received = Received {
-            message: &asked.message,
-            request_uri: &asked.request_uri,
-            source_address: asked.source_address.parse().ok(),
-        };
-        let originator = &asked.originator;
-        match ReceivedRequest::resume(service, &received, asked.transaction, originator) {
+        match ReceivedRequest::resume(service, asked) {
             Some(resumed) => {
-                let received_ms = asked.deadline_ms.saturating_sub(PATIENCE_MS);
-                resumed.request().borrow_mut().set_received_ms(received_ms);
                 let group = if proxy.now_ms() < asked.deadline_ms {
                     let sender = Sender::new(service, proxy);
                     let request = resumed.request().borrow();
@@ -74,7 +66,7 @@ impl GroupsProcess {
                 } else {
                     unavailable()
                 };
-                resumed.finish(group, proxy);
+                resumed.finish(Some(group), proxy);
             }
             // A parameter has been changed meanwhile.
             None => reply_internal_error(asked.transaction, proxy),

@@ -109,7 +109,7 @@ impl SessionsProcess {
             | Letter::Keep(..)
             | Letter::Discard(_)
             | Letter::Wake
-            | Letter::Group(_) => {}
+            | Letter::Unfinished(_) => {}
         }
         self.carry_out_commands();
     }

@@ -41,8 +41,8 @@ pub(super) enum Letter {
     Resume(u64, Bytes),
     /// CPM fan-out: the express lane has timers to run.
     Wake,
-    /// CPM groups: a request for a pre-defined group.
-    Group(Box<GroupRequest>),
+    /// CPM groups: a request for a pre-defined group. CPM fan-out: one with a long list.
+    Unfinished(Box<Unfinished>),
     /// CPM sessions.
     Session(SessionInput),
     /// CPM sessions: an operator's question, with its number.
@@ -66,13 +66,15 @@ pub(super) struct Inquired {
     pub(super) nameless: Option<(Bytes, String)>,
 }
 
-/// A request whose group must be looked up.
+/// A request whose checks go on where its group can be looked up or its list be read.
 #[derive(Debug)]
-pub(super) struct GroupRequest {
+pub(super) struct Unfinished {
     pub(super) transaction: TransactionKey,
     /// When its sender no longer needs an answer.
     pub(super) deadline_ms: u64,
     pub(super) originator: String,
+    /// The originator's limit.
+    pub(super) max_recipients: usize,
     pub(super) request_uri: String,
     pub(super) source_address: String,
     pub(super) message: Bytes,
@@ -122,7 +124,7 @@ mod kind {
     pub(super) const JOB: u8 = 0;
     pub(super) const REQUEST: u8 = 1;
     pub(super) const FORWARD: u8 = 2;
-    pub(super) const GROUP: u8 = 3;
+    pub(super) const UNFINISHED: u8 = 3;
     pub(super) const INVITE: u8 = 4;
     pub(super) const IN_DIALOG: u8 = 5;
     pub(super) const CANCEL: u8 = 6;
@@ -187,11 +189,12 @@ pub(super) fn inquiry(inquired: &Inquired) -> Vec<u8> {
     to.0
 }
 
-pub(super) fn group(request: &GroupRequest) -> Vec<u8> {
-    let mut to = Writer::new(kind::GROUP, request.message.len());
+pub(super) fn unfinished(request: &Unfinished) -> Vec<u8> {
+    let mut to = Writer::new(kind::UNFINISHED, request.message.len());
     to.number(request.transaction.0);
     to.number(request.deadline_ms);
     to.bytes(request.originator.as_bytes());
+    to.number(request.max_recipients as u64);
     to.bytes(request.request_uri.as_bytes());
     to.bytes(request.source_address.as_bytes());
     to.bytes(&request.message);
@@ -299,11 +302,12 @@ impl Letter {
                     },
                 })));
             }
-            kind::GROUP => {
-                return Some(Letter::Group(Box::new(GroupRequest {
+            kind::UNFINISHED => {
+                return Some(Letter::Unfinished(Box::new(Unfinished {
                     transaction: TransactionKey(from.number()?),
                     deadline_ms: from.number()?,
                     originator: from.text()?,
+                    max_recipients: usize::try_from(from.number()?).ok()?,
                     request_uri: from.text()?,
                     source_address: from.text()?,
                     message: from.bytes()?,

@@ -93,7 +93,7 @@ impl Mailbox {
         };
         match (&mut self.work, letter) {
             (Work::FanOut(fan_out), letter) => fan_out.take(letter, &self.service, proxy),
-            (Work::Groups(groups), Letter::Group(asked)) => {
+            (Work::Groups(groups), Letter::Unfinished(asked)) => {
                 groups.take(&asked, &self.service, proxy);
             }
             (Work::Groups(_), _) => {}

@@ -5,16 +5,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::letter::{self, GroupRequest};
+use super::letter::{self, Unfinished};
 use super::process::Process;
 use super::proxy::{Answer, Opened, Proxy};
 use super::sender::{Sender, WORKER_TURN};
 use super::transaction::Transaction;
-use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
     Check, ControllingFunction, FanOut, GroupLookup, Mode, RETRY_AFTER_S, Received, Request,
 };
 use crate::log::at;
+use crate::operator::Event;
 use crate::shared::Known;
 
 /// How long a request may wait for its group or its last copy: an older one no longer needs an
@@ -60,16 +60,24 @@ impl ReceivedRequest {
         })
     }
 
-    /// In another process than the one that has classified it and reached its group.
+    /// In another process than the one that has classified it. `None`: a parameter has been changed
+    /// meanwhile, and it is no longer for the Controlling Function.
     pub(super) fn resume(
         service: &Rc<ControllingFunction>,
-        received: &Received<'_>,
-        transaction: TransactionKey,
-        originator: &str,
+        unfinished: &Unfinished,
     ) -> Option<Self> {
-        let resumed = ReceivedRequest::classify(service, received)?;
-        resumed.transaction.adopt(transaction);
-        resumed.request.borrow_mut().resume_at_group(originator);
+        let received = Received {
+            message: &unfinished.message,
+            request_uri: &unfinished.request_uri,
+            source_address: unfinished.source_address.parse().ok(),
+        };
+        let resumed = ReceivedRequest::classify(service, &received)?;
+        resumed.transaction.adopt(unfinished.transaction);
+        {
+            let mut request = resumed.request.borrow_mut();
+            request.resume(&unfinished.originator, unfinished.max_recipients);
+            request.set_received_ms(unfinished.deadline_ms.saturating_sub(PATIENCE_MS));
+        }
         Some(resumed)
     }
 
@@ -80,44 +88,71 @@ impl ReceivedRequest {
 
     /// Checks, fan-out and reply, with any result.
     pub fn handle(&self, proxy: &dyn Proxy) -> Script {
-        match self.check(proxy) {
-            Script::End => return Script::End,
-            Script::No => {
+        match self.check_or_pass_on(proxy, true) {
+            Some(Script::End) => return Script::End,
+            Some(Script::No) => {
                 self.send_reply(proxy);
             }
-            Script::Yes => {
+            Some(Script::Yes) => {
                 self.fan_out_checked(proxy);
             }
+            None => {}
         }
         Script::Yes
     }
 
     /// Runs every check of the specification in order. A request accepted before is handled here.
     pub fn check(&self, proxy: &dyn Proxy) -> Script {
+        // The routing script has more to do with it: a long list is read here.
+        let checked = self.check_or_pass_on(proxy, false);
+        checked.unwrap_or(Script::End)
+    }
+
+    /// The checks; `None`: CPM fan-out has it from its list on, which happens only if it `may`.
+    fn check_or_pass_on(&self, proxy: &dyn Proxy, may: bool) -> Option<Script> {
         match self.transaction.open(proxy) {
-            Opened::Not => return Script::No,
-            Opened::Absorbed => return Script::End,
+            Opened::Not => return Some(Script::No),
+            Opened::Absorbed => return Some(Script::End),
             Opened::Open(_) => {}
         }
         let mut checked = self.run_checks(proxy);
-        if checked == Check::WantGroup {
-            if self.pass_to_group_process(proxy) {
-                return Script::End;
-            }
-            // No process can take it: as if no source could be queried.
-            self.handle_group(unavailable());
-            checked = self.run_checks(proxy);
-        }
         match checked {
+            Check::WantGroup => {
+                if self.pass_on(Process::Groups, proxy) {
+                    return Some(Script::End);
+                }
+                // No process can take it: as if no source could be queried.
+                self.handle_group(unavailable());
+                checked = self.run_checks(proxy);
+            }
+            Check::LongList => {
+                // The operator's script may wait for something, which CPM fan-out must not.
+                let may = may && !proxy.wants(Event::Checked);
+                if may && self.pass_on(Process::FanOut, proxy) {
+                    if let Ok(mut request) = self.request.try_borrow_mut() {
+                        request.handle_passed_on();
+                    }
+                    return None;
+                }
+                if let Ok(mut request) = self.request.try_borrow_mut() {
+                    request.read_list_here();
+                }
+                checked = self.run_checks(proxy);
+            }
+            _ => {}
+        }
+        Some(match checked {
             Check::Accepted => Script::Yes,
             Check::Repeated => self.handle_repeated(proxy),
             _ => Script::No,
-        }
+        })
     }
 
-    /// The group has been looked up: does everything that remains.
-    pub(super) fn finish(&self, group: GroupLookup, proxy: &dyn Proxy) {
-        self.handle_group(group);
+    /// Does everything that remains, with the group that has been looked up, if it is to one.
+    pub(super) fn finish(&self, group: Option<GroupLookup>, proxy: &dyn Proxy) {
+        if let Some(group) = group {
+            self.handle_group(group);
+        }
         match self.run_checks(proxy) {
             Check::Accepted => {
                 self.fan_out_checked(proxy);
@@ -170,17 +205,19 @@ impl ReceivedRequest {
         Sender::new(&self.service, proxy).of(&self.transaction)
     }
 
-    fn pass_to_group_process(&self, proxy: &dyn Proxy) -> bool {
+    /// Lets another process [`resume`](Self::resume).
+    fn pass_on(&self, to: Process, proxy: &dyn Proxy) -> bool {
         let Ok(request) = self.request.try_borrow() else {
             return false;
         };
         let Some(transaction) = self.transaction.key() else {
             return false;
         };
-        let letter = letter::group(&GroupRequest {
+        let letter = letter::unfinished(&Unfinished {
             transaction,
             deadline_ms: proxy.now_ms() + PATIENCE_MS,
             originator: request.originator().unwrap_or_default().to_owned(),
+            max_recipients: request.max_recipients(),
             request_uri: request.request_uri().to_owned(),
             source_address: request
                 .source()
@@ -190,7 +227,7 @@ impl ReceivedRequest {
         });
         proxy.memory().has_room(letter.len())
             && self.transaction.keep_open(proxy)
-            && proxy.post(Process::Groups, &letter)
+            && proxy.post(to, &letter)
     }
 
     /// Runs the checks if they have not run, fans out, replies.

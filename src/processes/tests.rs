@@ -1,5 +1,7 @@
 //! Sending, against a proxy in virtual time.
 
+mod long_list;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -272,7 +274,7 @@ fn handle(service: &Rc<ControllingFunction>, stage: &Stage, recipients: &[&str])
     request.handle(stage)
 }
 
-fn take_all(process: &mut FanOutProcess, service: &ControllingFunction, stage: &Stage) {
+fn take_all(process: &mut FanOutProcess, service: &Rc<ControllingFunction>, stage: &Stage) {
     for (to, entry) in stage.posted.take() {
         assert_eq!(to, Process::FanOut);
         process.take(Letter::read(entry.into()).unwrap(), service, stage);

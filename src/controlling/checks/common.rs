@@ -31,6 +31,8 @@ pub(super) enum Checked {
     Ask(Event),
     /// The group must be looked up first.
     WantGroup,
+    /// Passed; another process may run the further checks, which take long.
+    LongList,
     /// There is no further check.
     All,
 }

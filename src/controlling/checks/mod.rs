@@ -53,6 +53,7 @@ const OF_ALL: &[Step] = &[
 /// The further checks for 1-to-many and ad-hoc groups.
 const EXPLODER_AND_ADHOC: &[Step] = &[
     lists::anonymity,
+    lists::long_list,
     lists::resource_list,
     lists::recipient_limit,
     lists::destinations,
@@ -75,9 +76,13 @@ const GROUP: &[Step] = &[
     accepted_by_script,
 ];
 
-/// The check that asks for the group, for this kind.
-fn group_step(kind: Kind) -> Option<usize> {
-    (kind == Kind::Group).then_some(OF_ALL.len())
+/// The check from which another process may continue: that asks for the group, or finds the list
+/// long.
+fn last_step_here(kind: Kind) -> usize {
+    match kind {
+        Kind::Group => OF_ALL.len(),
+        Kind::Exploder | Kind::AdHoc => OF_ALL.len() + 1,
+    }
 }
 
 /// Runs the check of this number.
@@ -99,6 +104,9 @@ pub enum Check {
     Ask(Event),
     /// Look up the group, pass it to [`Request::handle_group`], poll again.
     WantGroup,
+    /// The list is long: let another process [`resume`](Request::resume), or call
+    /// [`Request::read_list_here`] and poll again.
+    LongList,
     /// Every check passed: fan out.
     Accepted,
     /// Refused, or already answered: see [`Request::reply`].
@@ -116,6 +124,7 @@ impl Request {
                 CheckStage::Checking(step) => step,
                 CheckStage::Asking(_, question) => return Check::Ask(question),
                 CheckStage::WantingGroup(_) => return Check::WantGroup,
+                CheckStage::AtLongList(_) => return Check::LongList,
                 CheckStage::Accepted => return Check::Accepted,
                 CheckStage::Answered => return Check::Answered,
                 CheckStage::Repeated => return Check::Repeated,
@@ -135,6 +144,7 @@ impl Request {
                 Ok(Checked::Passed) => CheckStage::Checking(step + 1),
                 Ok(Checked::Ask(question)) => CheckStage::Asking(step, question),
                 Ok(Checked::WantGroup) => CheckStage::WantingGroup(step),
+                Ok(Checked::LongList) => CheckStage::AtLongList(step),
                 Ok(Checked::All) => CheckStage::Accepted,
                 Err(refusal) => self.refuse(&refusal, host),
             };
@@ -175,15 +185,32 @@ impl Request {
         self.received_ms = received_ms;
     }
 
-    /// Continues where another process has reached [`Check::WantGroup`]: the checks before it have
-    /// passed there, for this originator.
-    pub fn resume_at_group(&mut self, originator: &str) {
-        if let Some(step) = group_step(self.kind).filter(|_| self.stage == CheckStage::Checking(0))
-        {
-            if self.originator() != Some(originator) {
-                self.originator = Originator::named(originator);
-            }
-            self.stage = CheckStage::WantingGroup(step);
+    /// No other process reads the list.
+    pub fn read_list_here(&mut self) {
+        if let CheckStage::AtLongList(step) = self.stage {
+            self.stage = CheckStage::Checking(step + 1);
         }
+    }
+
+    /// Another process finishes it, and replies.
+    pub fn handle_passed_on(&mut self) {
+        self.stage = CheckStage::Answered;
+    }
+
+    /// Continues where another process has reached [`Check::WantGroup`] or [`Check::LongList`]: the
+    /// checks before it have passed there, for this originator.
+    pub fn resume(&mut self, originator: &str, max_recipients: usize) {
+        if self.stage != CheckStage::Checking(0) {
+            return;
+        }
+        if self.originator() != Some(originator) {
+            self.originator = Originator::named(originator);
+        }
+        self.policy.max_recipients = max_recipients;
+        let step = last_step_here(self.kind);
+        self.stage = match self.kind {
+            Kind::Group => CheckStage::WantingGroup(step),
+            Kind::Exploder | Kind::AdHoc => CheckStage::Checking(step + 1),
+        };
     }
 }

@@ -10,6 +10,7 @@ use crate::controlling::request::{GroupLookup, Request};
 use crate::controlling::{ControllingFunction, Received};
 use crate::group::{Group, Permissions};
 use crate::log::LogAt;
+use crate::operator::Event;
 use crate::policy::Settings;
 
 /// Counts destinations that were the Controlling Function itself.
@@ -134,6 +135,7 @@ impl Case<'_> {
                 Check::WantGroup => {
                     request.handle_group(group.take().expect("it is asked for once"));
                 }
+                Check::LongList => request.read_list_here(),
                 Check::Accepted => return 202,
                 Check::Answered => {
                     return request.reply().expect("it is answered").code.as_u16();
@@ -357,19 +359,19 @@ fn a_request_says_who_sends_it_and_how_it_is_charged() {
     assert_eq!(charged.request().icid(), Some("i1"));
 }
 
-/// Another process has done the checks before the group's, for an originator of the script.
+/// Another process has done the checks before, for an originator and with a limit of the script.
 #[test]
-fn only_a_request_to_a_group_goes_on_at_its_group() {
-    let next = |case: &Case<'_>| {
+fn a_request_goes_on_where_another_process_has_left_it() {
+    let next = |case: &Case<'_>, limit: usize| {
         let mut request = case.request();
-        request.resume_at_group("sip:carol@example.com");
+        request.resume("sip:carol@example.com", limit);
         let next = request.poll_check(&Loops::default());
-        (next, request.originator().map(str::to_owned))
+        assert_eq!(request.originator(), Some("sip:carol@example.com"));
+        (next, request.reply().map(|reply| reply.code.as_u16()))
     };
-    let (check, originator) = next(&Case::to_group());
-    assert_eq!(check, Check::WantGroup);
-    assert_eq!(originator.as_deref(), Some("sip:carol@example.com"));
-    let (check, originator) = next(&Case::new());
-    assert_ne!(check, Check::WantGroup);
-    assert_eq!(originator.as_deref(), Some("sip:anne@example.com"));
+    assert_eq!(next(&Case::to_group(), 1), (Check::WantGroup, None));
+    let to_list = next(&Case::new(), 100);
+    assert_eq!(to_list, (Check::Ask(Event::Checked), None));
+    let to_list = next(&Case::new(), 1);
+    assert_eq!(to_list, (Check::Answered, Some(486)));
 }
