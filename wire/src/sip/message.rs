@@ -237,9 +237,13 @@ impl<'a> FieldLine<'a> {
     /// UTF-8, as in a comment or display name in Latin-1, become U+FFFD, so that the rest remains
     /// readable.
     pub fn unfolded_text(&self) -> Cow<'a, str> {
-        match String::from_utf8_lossy(self.value()) {
-            Cow::Borrowed(text) => unfold(text),
-            Cow::Owned(text) => Cow::Owned(unfold(&text).into_owned()),
+        // Nearly every value is UTF-8, and searching for bytes that are not takes longer.
+        match std::str::from_utf8(self.value()) {
+            Ok(text) => unfold(text),
+            Err(_) => {
+                let text = String::from_utf8_lossy(self.value());
+                Cow::Owned(unfold(&text).into_owned())
+            }
         }
     }
 
@@ -251,7 +255,7 @@ impl<'a> FieldLine<'a> {
 
 /// Text on one line, each fold replaced by one space.
 fn unfold(text: &str) -> Cow<'_, str> {
-    if !text.contains('\n') {
+    if memchr::memchr(b'\n', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let mut lines = text.lines();
