@@ -30,7 +30,7 @@ const EXPLODER: &str = "sip:all@example.com";
 const GROUP: &str = "sip:team@example.com";
 
 /// A message of Anne, as it may be changed.
-struct Case<'a> {
+pub(in crate::controlling) struct Case<'a> {
     parameters: &'a [(&'a str, &'a str)],
     to: &'a str,
     fields: &'a str,
@@ -38,14 +38,21 @@ struct Case<'a> {
     group: GroupLookup,
 }
 
-impl Case<'_> {
-    fn new() -> Self {
+impl<'a> Case<'a> {
+    pub(in crate::controlling) fn new() -> Self {
         Case {
             parameters: &[],
             to: EXPLODER,
             fields: "",
             recipients: &["sip:bill@example.com", "sip:carol@example.com"],
             group: GroupLookup::Unknown,
+        }
+    }
+
+    pub(in crate::controlling) fn with(parameters: &'a [(&'a str, &'a str)]) -> Self {
+        Case {
+            parameters,
+            ..Case::new()
         }
     }
 
@@ -59,7 +66,7 @@ impl Case<'_> {
         }
     }
 
-    fn service(&self) -> Rc<ControllingFunction> {
+    pub(in crate::controlling) fn service(&self) -> ControllingFunction {
         let own = [
             ("exploder_uri", EXPLODER),
             ("group_source", "dir:/groups"),
@@ -70,7 +77,7 @@ impl Case<'_> {
         for (name, value) in own.iter().chain(self.parameters) {
             settings.set(name, value).unwrap();
         }
-        Rc::new(ControllingFunction::new(settings, 1).unwrap())
+        ControllingFunction::new(settings, 1).unwrap()
     }
 
     fn message(&self) -> String {
@@ -104,13 +111,17 @@ impl Case<'_> {
     }
 
     fn request(&self) -> Request {
+        self.request_to(&Rc::new(self.service()))
+    }
+
+    pub(in crate::controlling) fn request_to(&self, service: &Rc<ControllingFunction>) -> Request {
         let message = self.message();
         let received = Received {
             message: message.as_bytes(),
             request_uri: self.to,
             source_address: Some("192.0.2.1".parse().unwrap()),
         };
-        self.service().classify(&received).expect("it is ours")
+        service.classify(&received).expect("it is ours")
     }
 
     /// The code of the refusal; 202 if every check has passed.
@@ -262,7 +273,7 @@ fn a_message_of_a_group_is_known_without_its_breadth() {
         };
         let own = "P-Asserted-Identity: <sip:anne@example.com>";
         let message = case.message().replace(own, &format!("{fields}{asserted}"));
-        let service = case.service();
+        let service = Rc::new(case.service());
         let received = Received {
             message: message.as_bytes(),
             request_uri: GROUP,
