@@ -383,3 +383,32 @@ fn a_session_outlives_its_way_to_the_server() {
         Some(&Err(Failure::Unreachable("gone".into())))
     );
 }
+
+/// Appendix D. Each request, and each answer as Server.
+#[test]
+fn each_end_says_what_it_is() {
+    let product = |release: &str| {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("CPM-client/OMA{release} cpm-client/{version}")
+    };
+    for size in [10, 20_000] {
+        let mut draft = draft(size);
+        draft.oma_release = "2.0".to_owned();
+        let script = Script::new(draft);
+        let field = script.sent[0].first(HeaderName::UserAgent).unwrap();
+        assert_eq!(field.text(), Ok(&*product("2.0")), "{size}");
+    }
+    let sent = Script::new(draft(10)).sent.remove(0);
+    let mut receiver = receiver();
+    receiver.handle_sip(Instant::now(), sent, way(CLIENT));
+    let outputs = std::iter::from_fn(|| receiver.poll_output());
+    let answers: Vec<Message> = outputs
+        .filter_map(|output| match output {
+            ReceiverOutput::Sip(_, bytes) => Message::parse(bytes).ok(),
+            _ => None,
+        })
+        .collect();
+    let server = format!("\r\nServer: {}\r\n", product(OMA_RELEASE));
+    let text = String::from_utf8_lossy(answers[0].buffer());
+    assert!(text.contains(&server), "{text}");
+}
