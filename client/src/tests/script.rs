@@ -412,3 +412,36 @@ fn each_end_says_what_it_is() {
     let text = String::from_utf8_lossy(answers[0].buffer());
     assert!(text.contains(&server), "{text}");
 }
+
+/// The peer's refresh names who goes on refreshing.
+#[test]
+fn the_session_is_refreshed_by_whom_the_peer_names_later() {
+    for (refresher, refreshes) in [("uas", true), ("uac", false)] {
+        let mut script = Script::new(draft(3000));
+        let headers = format!("{ANSWER_HEADERS}Allow: UPDATE\r\n");
+        script.answer("INVITE", "200", &headers, ANSWER);
+        script.sender.handle_msrp_connected(script.now);
+        script.collect();
+        let invite = script.sent[0].clone();
+        let field = |name| invite.first(name).unwrap().text().unwrap().to_owned();
+        let update = format!(
+            "UPDATE sip:anne@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKu\r\n\
+             From: {};tag=s\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 UPDATE\r\nAllow: UPDATE\r\n\
+             Contact: <sip:cf@192.0.2.2>\r\nSupported: timer\r\n\
+             Session-Expires: 20;refresher={refresher}\r\n\r\n",
+            field(HeaderName::To),
+            field(HeaderName::From),
+            field(HeaderName::CallId)
+        );
+        let update = Message::parse(Bytes::from(update)).unwrap();
+        script.sender.handle_sip(script.now, update, way(SERVER));
+        script.collect();
+        let answer = script.sent.last().unwrap();
+        assert_eq!(answer.status().map(|status| status.as_u16()), Some(200));
+        let expires = answer.first(HeaderName::SessionExpires).unwrap();
+        assert_eq!(expires.text(), Ok(&*format!("20;refresher={refresher}")));
+        script.pass(Duration::from_secs(10));
+        let last = script.sent.last().and_then(Message::method);
+        assert_eq!(last == Some("UPDATE"), refreshes, "{refresher}");
+    }
+}

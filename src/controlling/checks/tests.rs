@@ -7,9 +7,13 @@ use std::rc::Rc;
 use super::Check;
 use crate::controlling::host::{Counter, Journal};
 use crate::controlling::request::{GroupLookup, Request};
-use crate::controlling::{ControllingFunction, Received};
+use crate::controlling::{
+    ControllingFunction, GroupFinder, Received, ScriptSetting, ScriptSettingError,
+};
+use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::group::{Group, Permissions};
 use crate::log::LogAt;
+use crate::operator::Event;
 use crate::policy::Settings;
 
 /// Counts destinations that were the Controlling Function itself.
@@ -31,11 +35,11 @@ const GROUP: &str = "sip:team@example.com";
 
 /// A message of Anne, as it may be changed.
 pub(in crate::controlling) struct Case<'a> {
-    parameters: &'a [(&'a str, &'a str)],
-    to: &'a str,
-    fields: &'a str,
-    recipients: &'a [&'a str],
-    group: GroupLookup,
+    pub(in crate::controlling) parameters: &'a [(&'a str, &'a str)],
+    pub(in crate::controlling) to: &'a str,
+    pub(in crate::controlling) fields: &'a str,
+    pub(in crate::controlling) recipients: &'a [&'a str],
+    pub(in crate::controlling) group: GroupLookup,
 }
 
 impl<'a> Case<'a> {
@@ -360,12 +364,133 @@ fn a_request_says_who_sends_it_and_how_it_is_charged() {
     let request = Case::new().request();
     assert_eq!(request.originator(), Some("sip:anne@example.com"));
     assert_eq!(request.icid(), None);
+    assert_eq!(request.conversation_id(), None);
+    assert_eq!(request.contribution_id(), None);
     assert_eq!(request.notifications_to(), Some("sip:anne@example.com"));
     let charged = Case {
         fields: "P-Charging-Vector: icid-value=i1;orig-ioi=example.com\r\n",
         ..Case::new()
     };
     assert_eq!(charged.request().icid(), Some("i1"));
+}
+
+#[test]
+fn its_record_says_what_it_belongs_to() {
+    use crate::shared::MessageText::{CallId, ContributionId, ConversationId, Kind, Mode};
+    let case = Case {
+        fields: "Conversation-ID: conv\r\nContribution-ID: cont\r\n",
+        ..Case::new()
+    };
+    let mut request = case.request();
+    assert_eq!(request.content_bytes(), 0, "before the checks");
+    while !matches!(request.poll_check(&Loops::default()), Check::Accepted) {
+        request.handle_script(true, &Loops::default());
+    }
+    let about = request.about();
+    for (name, text) in [
+        (ConversationId, "conv"),
+        (ContributionId, "cont"),
+        (CallId, "1"),
+        (Kind, request.kind().as_str()),
+        (Mode, request.mode().as_str()),
+    ] {
+        assert_eq!(about.text(name), Some(text.as_bytes()), "{name:?}");
+    }
+    assert_eq!(about.recipients, 2);
+    let body = request.outgoing_body.as_ref().unwrap().body.len();
+    assert_eq!(about.bytes, body as u64);
+    assert_eq!(request.content_bytes(), body as u64);
+}
+
+/// Readings N9.
+#[test]
+fn a_warning_names_the_configured_host_or_that_of_the_address() {
+    for (parameters, agent) in [
+        (&[][..], "example.com"),
+        (&[("warning_agent", "cpm.example.net")], "cpm.example.net"),
+    ] {
+        let parameters = [parameters, &[("allow_anonymity", "no")]].concat();
+        let case = Case {
+            parameters: &parameters,
+            fields: "Privacy: id\r\n",
+            ..Case::new()
+        };
+        let mut request = case.request();
+        while !matches!(request.poll_check(&Loops::default()), Check::Answered) {
+            request.handle_script(true, &Loops::default());
+        }
+        let headers = String::from_utf8(request.reply().unwrap().headers.clone()).unwrap();
+        let warning = headers.split("Warning: ").nth(1).expect("a Warning");
+        assert_eq!(warning.split(' ').nth(1), Some(agent), "{headers}");
+    }
+}
+
+/// Each part of the script has its time.
+#[test]
+fn the_script_decides_only_what_is_still_open() {
+    use ScriptSetting::{AllowAnonymity, Code, MaxRecipients, Originator, Reason, RetryAfter};
+    let all = [
+        (Originator, "sip:carol@example.com"),
+        (AllowAnonymity, "no"),
+        (MaxRecipients, "7"),
+        (Code, "486"),
+        (Reason, "Busy"),
+        (RetryAfter, "5"),
+    ];
+    let takes = |request: &mut Request| {
+        all.map(|(setting, text)| match request.set(setting, text) {
+            Ok(()) => true,
+            Err(ScriptSettingError::NotNow(refused)) => {
+                assert_eq!(refused, setting);
+                false
+            }
+            Err(error) => panic!("{error}"),
+        })
+    };
+    let mut request = Case::new().request();
+    assert_eq!(takes(&mut request), [true, true, true, false, false, false]);
+    assert_eq!(request.originator(), Some("sip:carol@example.com"));
+    assert_eq!((request.max_recipients(), request.code()), (7, None));
+    let asked = request.poll_check(&Loops::default());
+    assert_eq!(asked, Check::Ask(Event::Authorize));
+    assert_eq!(takes(&mut request), [false, true, true, true, true, true]);
+    assert_eq!(request.code().map(|code| code.as_u16()), Some(486));
+    assert_eq!(request.reason(), Some(&b"Busy"[..]));
+    assert_eq!(request.retry_after_s(), Some(5));
+    request.handle_script(false, &Loops::default());
+    assert_eq!(request.poll_check(&Loops::default()), Check::Answered);
+    assert_eq!(takes(&mut request), [false; 6]);
+}
+
+/// The answer of a source is kept until the operator has it forgotten.
+#[test]
+fn groups_are_forgotten_when_the_operator_says_so() {
+    struct NoDatabase;
+    impl GroupDatabase for NoDatabase {
+        fn document(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+            Err(DatabaseError::NoConnection)
+        }
+    }
+    let folder = std::env::temp_dir().join(format!("cpm-group-finder-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let document = format!(
+        "<group xmlns='urn:oma:xml:poc:list-service'><list-service uri='{GROUP}'><list>\
+         <entry uri='sip:bill@example.com'/></list></list-service></group>"
+    );
+    std::fs::write(folder.join("team.xml"), document).unwrap();
+    let source = format!("dir:{}", folder.display());
+    let mut settings = Settings::default();
+    for (name, value) in [("group_source", &*source), ("group_uri", GROUP)] {
+        settings.set(name, value).unwrap();
+    }
+    let mut finder = GroupFinder::new(&ControllingFunction::new(settings, 1).unwrap()).unwrap();
+    let request = Case::to_group().request();
+    let now = std::time::SystemTime::now();
+    let found = finder.look_up(&request, 1_000, now, &NoDatabase, &Loops::default());
+    assert!(matches!(found, GroupLookup::Known(..)), "{found:?}");
+    assert_eq!(finder.flush(), 1);
+    assert_eq!(finder.flush(), 0);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// Another process has done the checks before the group's, for an originator of the script.

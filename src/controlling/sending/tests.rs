@@ -31,7 +31,11 @@ fn service(parameters: &[(&str, &str)]) -> Rc<ControllingFunction> {
 
 /// A message to two that has passed its checks.
 fn accepted(service: &Rc<ControllingFunction>) -> Request {
-    let mut request = Case::new().request_to(service);
+    accepted_of(&Case::new(), service)
+}
+
+fn accepted_of(case: &Case<'_>, service: &Rc<ControllingFunction>) -> Request {
+    let mut request = case.request_to(service);
     let host = Scripted::default();
     loop {
         match request.poll_check(&host) {
@@ -133,4 +137,51 @@ fn a_message_without_room_may_come_again() {
         let result = again.fan_out(&host);
         assert!(matches!(result, FanOut::Known(_)), "{result:?}");
     }
+}
+
+/// Once somebody has a copy, nobody else is left out.
+#[test]
+fn a_message_that_has_begun_is_not_refused() {
+    let host = Scripted::default();
+    *host.answers.borrow_mut() = vec![Sent::Queued, Sent::NoRoom, Sent::NoRoom];
+    let request = accepted(&service(&[]));
+    let result = request.fan_out(&host);
+    assert!(matches!(result, FanOut::Done(_)), "{result:?}");
+    assert!(counted(&host).contains(&(Counter::Failed, 1)));
+}
+
+/// The job that another process gets of such a message.
+fn job_of(parameters: &[(&str, &str)], fields: &str) -> FanOutJob {
+    let case = Case {
+        parameters,
+        fields,
+        ..Case::new()
+    };
+    let request = accepted_of(&case, &Rc::new(case.service()));
+    pager_mode::fan_out_job(&request, Default::default(), &Scripted::default()).unwrap()
+}
+
+/// 1-to-many: what each recipient gets is a message to one, if the operator says so.
+#[test]
+fn a_copy_of_1_to_many_asks_for_the_service_of_one() {
+    let fields = "P-Asserted-Service: urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group\r\n";
+    for (service, asserted) in [("single", "msg"), ("copy", "msg.group")] {
+        let job = job_of(&[("exploder_service", service)], fields);
+        let headers = String::from_utf8(job.headers).unwrap();
+        let line =
+            format!("P-Asserted-Service: urn:urn-7:3gpp-service.ims.icsi.oma.cpm.{asserted}\r\n");
+        assert!(headers.contains(&line), "{headers}");
+    }
+}
+
+#[test]
+fn the_isf_gets_what_only_it_can_reach() {
+    let isf = ("isf_uri", "sip:isf.example.com");
+    let to_isf = |parameters: &[(&str, &str)]| job_of(parameters, "").isf;
+    let found = to_isf(&[isf]).expect("416 leads to it");
+    assert_eq!(found.uri, "sip:isf.example.com");
+    assert!(found.headers.starts_with(b"Route: <sip:isf.example.com"));
+    assert!(to_isf(&[]).is_none());
+    assert!(to_isf(&[isf, ("isf_codes", "404")]).is_none());
+    assert!(to_isf(&[isf, ("outbound_proxy", "sip:proxy.example.com")]).is_none());
 }
