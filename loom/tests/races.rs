@@ -3,8 +3,8 @@
 
 use cpm_loom::LaneMemory;
 use cpm_loom::shared::{
-    CONTENT, Cells, Known, Link, MessageNumber, MessageRecord, MessageTable, MessageText,
-    RecipientState, RequestTable, SenderTable, Snapshot,
+    CONTENT, Cells, End, Ends, Known, Link, MessageNumber, MessageRecord, MessageTable,
+    MessageText, RecipientState, RequestTable, SenderTable, Snapshot,
 };
 use cpm_loom::sync::atomic::AtomicU64;
 use loom::thread;
@@ -438,5 +438,34 @@ fn two_recipients_do_not_mix_in_one_place() {
                 assert_eq!(recipient.uri, uri);
             }
         }
+    });
+}
+
+/// A process is stopped while it writes how a copy has ended; the reader waits no longer, and the
+/// ring comes round to the place.
+#[test]
+fn an_end_is_read_whole_or_its_writer_knows_that_it_is_not() {
+    in_every_order(|| {
+        let ring = Ends::smallest(words);
+        let end = |number: u8| End {
+            copy: [number; 16],
+            how: number.into(),
+            recipient: number.into(),
+        };
+        let writer = thread::spawn(move || ring.push(end(1)));
+        let (mut seen, mut stuck) = (Vec::new(), None);
+        seen.extend(ring.pop(0, &mut stuck));
+        seen.extend(ring.pop(5_000, &mut stuck));
+        let second = ring.push(end(2));
+        seen.extend(ring.pop(10_000, &mut stuck));
+        let first = writer.join().unwrap();
+        for later in 3..6 {
+            seen.extend(ring.pop(later * 5_000, &mut stuck));
+        }
+        for (number, is_taken) in [(1, first), (2, second)] {
+            let found = seen.iter().filter(|found| **found == end(number));
+            assert_eq!(found.count(), usize::from(is_taken), "{number}");
+        }
+        assert_eq!(seen.len(), usize::from(first) + usize::from(second));
     });
 }
