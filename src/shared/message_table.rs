@@ -729,12 +729,12 @@ impl MessageTable {
 
     /// How often the ring of messages came round before this one.
     fn message_round(&self, number: u64) -> u64 {
-        number / self.messages as u64 & ROUND
+        (number / self.messages as u64) & ROUND
     }
 
     /// The same of recipients.
     fn recipient_round(&self, number: u64) -> u64 {
-        number / self.recipients as u64 & ROUND
+        (number / self.recipients as u64) & ROUND
     }
 
     fn message_words(&self, number: u64) -> &[AtomicU64] {

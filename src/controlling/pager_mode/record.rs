@@ -384,8 +384,11 @@ mod tests {
         again.set_mark(mark);
         assert!(service.is_noted(&again));
         let senders = service.senders().unwrap();
-        let others =
-            |n: usize| (0..n).for_each(|n| drop(senders.note(&n.to_string(), "sip:b@c", 60)));
+        let others = |n: usize| {
+            for other in 0..n {
+                senders.note(&other.to_string(), "sip:b@example.com", 60);
+            }
+        };
         others(3);
         assert!(service.is_noted(&job));
         others(1);
