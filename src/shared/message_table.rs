@@ -12,8 +12,9 @@
 //! oldest. The first word of a record is its number, marked while it is being written: a reader
 //! that finds another number before or after reading ignores what it has read. A word that changes
 //! later, when the ring may be about to give its place to another, says whose it is. A place that
-//! another process is still writing, or adds to, is not overwritten: a message takes the next one, and a
-//! recipient is not recorded. A process that is killed meanwhile leaves this one place out of use.
+//! another process is still writing, or adds to, is not overwritten: a message takes the next one,
+//! and a recipient is not recorded. A process that is killed meanwhile leaves this one place out of
+//! use.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -22,6 +23,10 @@ use crate::sync::atomic::fence;
 use super::bytes::{read_bytes, write_bytes};
 use super::claim::{HOLDER, claim, is_complete};
 use super::figures::{Figures, RecipientOutcome};
+use super::message_record::{
+    MESSAGE_TEXTS, MessageCounts, MessageRecord, MessageText, MessageTexts, RecipientRecord,
+    RecipientState,
+};
 use super::sender_table::Link;
 
 /// Number of recipients' records for each message, on average.
@@ -85,96 +90,6 @@ const MESSAGE_BITS: u32 = 56;
 const MESSAGE: u64 = (1 << MESSAGE_BITS) - 1;
 const _: () = assert!(MAX_RECIPIENT_URI_BYTES >> (64 - MESSAGE_BITS) == 0);
 
-/// The texts of a message, by their places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageText {
-    /// Kind of destination.
-    Kind,
-    /// Mode.
-    Mode,
-    /// Call-ID of the sender's request.
-    CallId,
-    /// The authenticated originator.
-    Originator,
-    /// Contribution-ID.
-    ContributionId,
-    /// Conversation-ID.
-    ConversationId,
-    /// Name of the session.
-    Session,
-    /// ICID of P-Charging-Vector.
-    Icid,
-    /// Message-ID, which may arrive later than the rest: it is the last.
-    MessageId,
-}
-
-/// Number of [`MessageText`]s.
-pub const MESSAGE_TEXTS: usize = MessageText::MessageId as usize + 1;
-
-/// The texts of a message.
-pub type MessageTexts = [Option<Vec<u8>>; MESSAGE_TEXTS];
-
-/// The state of a recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecipientState {
-    /// Its request is being sent, or has not ended.
-    Outstanding,
-    /// It has the message.
-    Delivered,
-    /// It has finally failed.
-    Failed,
-    /// The message was sent to the ISF, which has not answered yet.
-    Interworked,
-    /// The operator's script dropped it.
-    Dropped,
-    /// It could not be reached; the message waits for it in the store.
-    Waiting,
-}
-
-impl RecipientState {
-    const ALL: &[Self] = &[
-        RecipientState::Outstanding,
-        RecipientState::Delivered,
-        RecipientState::Failed,
-        RecipientState::Interworked,
-        RecipientState::Dropped,
-        RecipientState::Waiting,
-    ];
-
-    /// Its name for the operator.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RecipientState::Outstanding => "outstanding",
-            RecipientState::Delivered => "delivered",
-            RecipientState::Failed => "failed",
-            RecipientState::Interworked => "interworked",
-            RecipientState::Dropped => "dropped",
-            RecipientState::Waiting => "waiting",
-        }
-    }
-
-    /// Whether it changes no more, unless its copy is sent once more.
-    fn is_final(self) -> bool {
-        match self {
-            RecipientState::Outstanding | RecipientState::Interworked | RecipientState::Waiting => {
-                false
-            }
-            RecipientState::Delivered | RecipientState::Failed | RecipientState::Dropped => true,
-        }
-    }
-
-    /// The count of its message that it belongs to.
-    fn counted(self) -> Option<usize> {
-        match self {
-            RecipientState::Outstanding | RecipientState::Interworked => None,
-            RecipientState::Delivered => Some(DELIVERED),
-            RecipientState::Failed => Some(FAILED),
-            RecipientState::Dropped => Some(DROPPED),
-            RecipientState::Waiting => Some(WAITING),
-        }
-    }
-}
-
 /// The record of a message. The default is the record of nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageNumber {
@@ -220,64 +135,6 @@ impl RecipientLink {
     pub fn bits(self) -> u32 {
         self.0
     }
-}
-
-/// A message as it is recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageRecord {
-    /// Its texts.
-    pub texts: MessageTexts,
-    /// When it was received, in milliseconds of the table's clock.
-    pub received_ms: u64,
-    /// Size of its content.
-    pub bytes: u64,
-    /// Number of its recipients.
-    pub recipients: u32,
-    /// Link to the record that counts its failures.
-    pub link: Link,
-}
-
-impl MessageRecord {
-    /// One of its texts.
-    pub fn text(&self, text: MessageText) -> Option<&[u8]> {
-        self.texts[text as usize].as_deref()
-    }
-
-    /// The same with this text.
-    pub fn with(mut self, text: MessageText, value: Option<impl Into<Vec<u8>>>) -> Self {
-        self.texts[text as usize] = value.map(Into::into);
-        self
-    }
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Recipients that have it.
-    pub delivered: u32,
-    /// Recipients that have finally failed.
-    pub failed: u32,
-    /// Recipients that the operator's script dropped.
-    pub dropped: u32,
-    /// Recipients that the message waits for in the store.
-    pub waiting: u32,
-    /// When the last of these ended; 0: none has.
-    pub last_end_ms: u64,
-}
-
-/// A recipient of a recorded message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecipientRecord {
-    /// Its number among the recipients of its message, from 0.
-    pub leg: u32,
-    /// Its URI.
-    pub uri: String,
-    /// Its state.
-    pub state: RecipientState,
-    /// Status code of its end; 0: it has not ended.
-    pub code: u16,
-    /// When it ended; 0: it has not.
-    pub end_ms: u64,
 }
 
 /// The last messages. Clones are the same table, and so is the copy that a fork makes.
@@ -473,8 +330,8 @@ impl MessageTable {
         // In one order with the end of the recipient before it, which may come meanwhile.
         let state = record[STATE].swap(state, AcqRel);
         // Its copy goes out once more: its end is still to come.
-        let counted = read_state(state).and_then(|(_, state, _)| state.counted());
-        if let Some(place) = counted.filter(|_| before == number) {
+        let place = read_state(state).and_then(|(_, state, _)| counted(state));
+        if let Some(place) = place.filter(|_| before == number) {
             self.count_less(message.number, place);
         }
         record[END].swap(end_word(self.recipient_round(number), 0), AcqRel);
@@ -499,10 +356,10 @@ impl MessageTable {
         let Ok(before) = changed else {
             return;
         };
-        if let Some(place) = read_state(before).and_then(|(_, before, _)| before.counted()) {
+        if let Some(place) = read_state(before).and_then(|(_, before, _)| counted(before)) {
             self.count_less(message, place);
         }
-        let Some(place) = state.counted() else {
+        let Some(place) = counted(state) else {
             return;
         };
         let now_ms = self.now_ms();
@@ -752,6 +609,17 @@ impl MessageTable {
 /// An end in this round of a ring; 0: it is still to come.
 fn end_word(round: u64, ms: u64) -> u64 {
     round << END_BITS | ms.min(END_MS)
+}
+
+/// The count of its message that a recipient belongs to.
+fn counted(state: RecipientState) -> Option<usize> {
+    match state {
+        RecipientState::Outstanding | RecipientState::Interworked => None,
+        RecipientState::Delivered => Some(DELIVERED),
+        RecipientState::Failed => Some(FAILED),
+        RecipientState::Dropped => Some(DROPPED),
+        RecipientState::Waiting => Some(WAITING),
+    }
 }
 
 /// A count of the message with this number.

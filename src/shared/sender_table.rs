@@ -11,9 +11,9 @@
 //! Records are numbered in sequence, and the newest overwrites the oldest. A Message-ID is not
 //! stored: its keyed hash determines the bucket of its record, and identifies it there. Every
 //! record authenticates itself: one that is being overwritten, or that a process has not written
-//! completely, does not contain the keyed hash of its number and content, and is ignored. The key is random
-//! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another
-//! message.
+//! completely, does not contain the keyed hash of its number and content, and is ignored. The key
+//! is random and the same in all processes: nobody outside can aim at a bucket, nor at the name of
+//! another message.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};

@@ -1,4 +1,4 @@
-//! A peer that sends and does not read: nothing more is read from its connection, and from no other.
+//! A peer that sends and does not read: nothing more is read from its connection.
 
 use std::time::Instant;
 

@@ -370,8 +370,8 @@ mod tests {
         }
     }
 
-    /// After a restart, a message of the store has its record and its sender once, and again when the
-    /// rings have given their places to others.
+    /// After a restart, a message of the store has its record and its sender once, and again when
+    /// the rings have given their places to others.
     #[test]
     fn a_kept_message_is_noted_until_its_place_is_given_away() {
         let service = sharing(&[]);
