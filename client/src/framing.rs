@@ -152,5 +152,8 @@ mod tests {
         assert_eq!(failure(huge.as_bytes()), Some(FramingError::TooLarge));
         let endless = vec![b'a'; MAX_HEAD_BYTES + 1];
         assert_eq!(failure(&endless), message(MessageError::HeadTooLong));
+        assert_eq!(failure(&endless[1..]), None, "its end may come");
+        let largest = format!("BYE sip:a SIP/2.0\r\nl: {MAX_BODY_BYTES}\r\n\r\n");
+        assert_eq!(failure(largest.as_bytes()), None);
     }
 }

@@ -38,6 +38,13 @@ mod tests {
     use crate::tests::fill;
 
     #[test]
+    fn numbers_differ_and_leave_room_to_count_on() {
+        let numbers: std::collections::BTreeSet<u32> = (0..100).map(|_| number(fill)).collect();
+        assert!(numbers.len() > 90);
+        assert!(numbers.iter().all(|number| *number < 1 << 24));
+    }
+
+    #[test]
     fn uuids_have_their_form_and_differ() {
         let (one, other) = (uuid(fill), uuid(fill));
         assert_ne!(one, other);

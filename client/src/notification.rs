@@ -229,6 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_document_of_its_type_is_a_notification() {
+        for (content_type, is) in [
+            ("message/imdn+xml", true),
+            ("Message/IMDN+xml ; charset=UTF-8", true),
+            ("message/cpim", false),
+            ("application/imdn+xml", false),
+            ("message", false),
+            ("", false),
+        ] {
+            let cpim =
+                format!("From: <sip:a@b>\r\n\r\nContent-Type: {content_type}\r\n\r\n<imdn/>");
+            let cpim = CpimMessage::parse(&Bytes::from(cpim)).unwrap();
+            assert_eq!(is_notification(&cpim), is, "{content_type}");
+        }
+    }
+
+    #[test]
     fn only_what_is_asked_for_is_told() {
         use Disposition::*;
         let anne = [("From", "<sip:anne@example.com>")];

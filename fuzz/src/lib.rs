@@ -6,6 +6,7 @@
 //! | `mime` | `multipart`, `transfer_encoding` |
 //! | `digest` | `digest` |
 //! | `dns` | `dns` |
+//! | `locating` | `locating`: the machine that asks name servers |
 //! | `xml` | `xml`, `resource_lists` |
 //! | `group` | `group` |
 //! | `cpim` | `cpim`, `imdn` |
@@ -31,6 +32,7 @@ pub mod express;
 pub mod fan_out;
 pub mod group;
 pub mod handed_over;
+pub mod locating;
 pub mod mailbox;
 pub mod mime;
 pub mod msrp;
@@ -60,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("header", sip::header),
     ("imdn", cpim::imdn),
     ("kept_invite", handed_over::kept_invite),
+    ("locating", locating::locating),
     ("mailbox", mailbox::mailbox),
     ("msrp", msrp::msrp),
     ("multipart", mime::multipart),

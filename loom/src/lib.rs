@@ -23,7 +23,7 @@ mod table;
 
 pub use table::LaneMemory;
 
-use shared::{Cell, MessageTable};
+use shared::{Cell, Ends, MessageTable};
 use sync::atomic::AtomicU64;
 
 /// The parts of [`LaneMemory`] that the rest of the express lane uses.
@@ -63,5 +63,12 @@ impl MessageTable {
     /// A table for two messages and one recipient, in words that `of` makes.
     pub fn smallest(of: fn(usize) -> &'static [AtomicU64]) -> Self {
         MessageTable::new(of(MessageTable::words_for(2, 1)), 2, || 1_000)
+    }
+}
+
+impl Ends {
+    /// A ring with one place, in words that `of` makes.
+    pub fn smallest(of: fn(usize) -> &'static [AtomicU64]) -> Self {
+        Ends::new(of(Ends::words_for(1)))
     }
 }

@@ -3,8 +3,8 @@
 
 use cpm_loom::LaneMemory;
 use cpm_loom::shared::{
-    CONTENT, Cells, Known, MessageNumber, MessageRecord, MessageTable, MessageText, RecipientState,
-    RequestTable, SenderTable, Snapshot,
+    CONTENT, Cells, End, Ends, Known, Link, MessageNumber, MessageRecord, MessageTable,
+    MessageText, RecipientState, RequestTable, SenderTable, Snapshot,
 };
 use cpm_loom::sync::atomic::AtomicU64;
 use loom::thread;
@@ -193,6 +193,21 @@ fn a_sender_is_that_of_its_message_or_unknown() {
     });
 }
 
+/// All recipients of a message have failed when the ring comes round to its sender.
+#[test]
+fn nobody_is_told_that_anothers_message_has_failed() {
+    in_every_order(|| {
+        let senders = SenderTable::new(words(SenderTable::words(1)), no_random, second_1000);
+        let first = senders.note_counted("first", "sip:anne@example.com", 60, 1);
+        let link = first.expect("there is room").link();
+        let failing = senders.clone();
+        let told = thread::spawn(move || failing.fail(link, 1));
+        senders.note_counted("second", "sip:bill@example.com", 60, 1);
+        let told = told.join().unwrap();
+        assert!(told.is_none_or(|sender| sender == "sip:anne@example.com"));
+    });
+}
+
 #[test]
 fn a_message_has_one_sender_whoever_says_so_first() {
     in_every_order(|| {
@@ -287,9 +302,66 @@ fn a_recipient_does_not_end_for_another() {
         let recipients = table.recipients(2);
         assert_eq!(recipients.len(), 1);
         assert_eq!(recipients[0].state, RecipientState::Outstanding);
+        assert_eq!(recipients[0].end_ms, 0, "the end of another");
         table.set(new.recipient(0), RecipientState::Delivered, 200);
         let (_, counts) = table.message(2).expect("it is recorded");
         assert_eq!(counts.delivered, 1, "it is still to come");
+        assert_eq!(table.recipients(2)[0].end_ms, 1_000);
+    });
+}
+
+/// The last recipient of a message ends when the ring gives the message's place to another.
+#[test]
+fn a_message_does_not_end_for_another() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let old = recorded(&table);
+        let ending = table.clone();
+        let ended = thread::spawn(move || {
+            ending.set(old.recipient(0), RecipientState::Delivered, 200);
+        });
+        table.note(&MessageRecord::default());
+        let record = MessageRecord {
+            recipients: 1,
+            bytes: 5,
+            ..MessageRecord::default()
+        };
+        let new = table.note(&record);
+        table.set_recipient(new, 0, "sip:bill@example.com");
+        ended.join().unwrap();
+        let number = new.to_words()[0];
+        let (_, counts) = table.message(number).expect("it has a place");
+        assert_eq!(counts.last_end_ms, 0, "the end of another");
+        table.set(new.recipient(0), RecipientState::Delivered, 200);
+        let counted = table.figures().content_bytes(false);
+        assert_eq!(counted, 5, "its end is counted, once");
+        let (_, counts) = table.message(number).expect("it is recorded");
+        assert_eq!(counts.last_end_ms, 1_000);
+    });
+}
+
+/// A recipient fails when the ring gives its place, and that of its message, to another.
+#[test]
+fn a_failure_is_for_the_sender_of_its_message() {
+    in_every_order(|| {
+        let table = MessageTable::smallest(words);
+        let noted = |sender: u32| {
+            let record = MessageRecord {
+                recipients: 1,
+                link: Link::from_bits(sender),
+                ..MessageRecord::default()
+            };
+            let message = table.note(&record);
+            table.set_recipient(message, 0, "sip:bill@example.com");
+            message
+        };
+        let old = noted(1);
+        let failing = table.clone();
+        let sender = thread::spawn(move || failing.sender_of(old.recipient(0)));
+        noted(2);
+        noted(3);
+        let sender = sender.join().unwrap().bits();
+        assert!(sender <= 1, "that of message {sender}");
     });
 }
 
@@ -366,5 +438,34 @@ fn two_recipients_do_not_mix_in_one_place() {
                 assert_eq!(recipient.uri, uri);
             }
         }
+    });
+}
+
+/// A process is stopped while it writes how a copy has ended; the reader waits no longer, and the
+/// ring comes round to the place.
+#[test]
+fn an_end_is_read_whole_or_its_writer_knows_that_it_is_not() {
+    in_every_order(|| {
+        let ring = Ends::smallest(words);
+        let end = |number: u8| End {
+            copy: [number; 16],
+            how: number.into(),
+            recipient: number.into(),
+        };
+        let writer = thread::spawn(move || ring.push(end(1)));
+        let (mut seen, mut stuck) = (Vec::new(), None);
+        seen.extend(ring.pop(0, &mut stuck));
+        seen.extend(ring.pop(5_000, &mut stuck));
+        let second = ring.push(end(2));
+        seen.extend(ring.pop(10_000, &mut stuck));
+        let first = writer.join().unwrap();
+        for later in 3..6 {
+            seen.extend(ring.pop(later * 5_000, &mut stuck));
+        }
+        for (number, is_taken) in [(1, first), (2, second)] {
+            let found = seen.iter().filter(|found| **found == end(number));
+            assert_eq!(found.count(), usize::from(is_taken), "{number}");
+        }
+        assert_eq!(seen.len(), usize::from(first) + usize::from(second));
     });
 }

@@ -240,3 +240,37 @@ fn sender_of(
         message_id: head.message_id,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pager_mode::fixtures::{Scripted, cpim_job, sharing};
+    use super::*;
+
+    /// Whether Anne is told once three recipients have failed.
+    fn is_told(wants_failure: bool) -> bool {
+        let (service, host) = (sharing(&[]), Scripted::default());
+        let mut job = cpim_job();
+        job.keep = Some(Keep {
+            sender: Some(SenderOf {
+                message_id: "m1".to_owned(),
+                uri: "sip:anne@example.com".to_owned(),
+                wants_failure,
+            }),
+            ..Keep::default()
+        });
+        job.message = service.note_message(&job.about, Link::default());
+        service.note_large(&job);
+        service.handle_kept_failed(&job, &host);
+        service.handle_kept_failed(&job, &host);
+        assert!(host.sent.borrow().is_empty());
+        service.handle_kept_failed(&job, &host);
+        let sent = host.sent.borrow();
+        sent.iter().any(|(uri, _)| uri == "sip:anne@example.com")
+    }
+
+    #[test]
+    fn the_sender_of_a_kept_message_is_told_if_it_wants_to_know() {
+        assert!(is_told(true));
+        assert!(!is_told(false));
+    }
+}

@@ -217,3 +217,6 @@ impl ControllingFunction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

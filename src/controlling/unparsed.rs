@@ -137,6 +137,26 @@ impl ControllingFunction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controlling::pager_mode::fixtures::{Scripted, sharing};
+
+    /// Inside a dialog it belongs to a session that has been counted.
+    #[test]
+    fn only_a_request_outside_a_dialog_counts_as_one() {
+        for (to, counted) in [
+            ("<sip:all@example.com>", 2),
+            ("<sip:all@example.com>;tag=t", 0),
+        ] {
+            let host = Scripted::default();
+            let request = format!(
+                "BYE sip:all@example.com SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+                 From: <sip:anne@example.com>;tag=1\r\nTo: {to}\r\nCall-ID: 1\r\n\
+                 CSeq: 1 BYE\r\nCSeq: 2 BYE\r\n\r\n"
+            );
+            let answer = sharing(&[]).refuse_unparsed(request.as_bytes(), &host);
+            assert_eq!(answer.unwrap().reply.code.as_u16(), 400);
+            assert_eq!(host.counted.borrow().len(), counted, "{to}");
+        }
+    }
 
     #[test]
     fn what_the_proxy_drops_before_any_script() {

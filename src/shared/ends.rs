@@ -6,11 +6,13 @@
 //!  [next to write] [next to read] [number|how, name, name, recipient] x SLOTS
 //! ```
 //!
-//! A writer first takes a number, and stores that number in front of its entry last: the reader
-//! sees a whole entry or none.
+//! A writer first takes a number and marks the slot, and stores that number in front of its entry
+//! last: the reader sees a whole entry or none. It does not wait long for a writer that is stopped
+//! meanwhile, and tells it so; no other writer gets the slot before that one has left it.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::fence;
 
 /// Ends that are not read yet.
 const SLOTS: usize = 16 * 1024;
@@ -19,11 +21,19 @@ const SLOT_WORDS: usize = 4;
 const HEAD_WORDS: usize = 16;
 const NEXT_READ: usize = 8;
 const HOW_BITS: u32 = 16;
+const LOWER: u64 = (1 << HOW_BITS) - 1;
 /// Place of the recipient in a slot.
 const RECIPIENT: usize = 3;
 
+/// In place of how a copy ended: the slot is being written.
+const WRITING: u16 = u16::MAX;
+/// The same, and the reader has passed by.
+const PASSED: u16 = WRITING - 1;
+/// The reader has passed by, and nobody writes.
+const FREE: u16 = WRITING - 2;
+
 /// How long a writer may take to fill its slot, in milliseconds. One that takes longer has been
-/// killed.
+/// stopped.
 const UNFINISHED_MS: u64 = 1_000;
 
 /// The end of a copy.
@@ -41,28 +51,38 @@ pub struct End {
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
     words: &'static [AtomicU64],
+    /// A power of two.
+    slots: u64,
 }
 
 impl Ends {
     /// Its size in words.
-    pub const WORDS: usize = HEAD_WORDS + SLOTS * SLOT_WORDS;
+    pub const WORDS: usize = Self::words_for(SLOTS);
+
+    pub(crate) const fn words_for(slots: usize) -> usize {
+        HEAD_WORDS + slots * SLOT_WORDS
+    }
 
     /// The ring in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
     pub fn new(words: &'static [AtomicU64]) -> Self {
-        Ends { words }
+        let slots = ((words.len() - HEAD_WORDS) / SLOT_WORDS) as u64;
+        debug_assert!(slots.is_power_of_two());
+        Ends { words, slots }
     }
 
-    /// Writes an end. False: there is no room.
+    /// Writes an end. False: it will not be read, because there is no room, or because this took
+    /// too long.
     pub fn push(self, end: End) -> bool {
         let End {
             copy,
             how,
             recipient,
         } = end;
+        debug_assert!(how < FREE);
         let (next_write, next_read) = (&self.words[0], &self.words[NEXT_READ]);
         let mut number = next_write.load(Relaxed);
         loop {
-            if number.wrapping_sub(next_read.load(Acquire)) >= SLOTS as u64 {
+            if number.wrapping_sub(next_read.load(Acquire)) >= self.slots {
                 return false;
             }
             match next_write.compare_exchange_weak(number, number + 1, AcqRel, Relaxed) {
@@ -71,14 +91,29 @@ impl Ends {
             }
         }
         let slot = self.slot(number);
+        let own = word_of(number, WRITING);
+        let mark = |word: u64| {
+            let is_free = !matches!(word as u16, WRITING | PASSED);
+            (is_free && word >> HOW_BITS < own >> HOW_BITS).then_some(own)
+        };
+        if slot[0].fetch_update(Acquire, Relaxed, mark).is_err() {
+            return false;
+        }
+        // What is written is seen by nobody who has not seen the mark.
+        fence(Release);
         for (word, half) in slot[1..].iter().zip(copy.chunks_exact(8)) {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(half);
             word.store(u64::from_ne_bytes(bytes), Relaxed);
         }
         slot[RECIPIENT].store(recipient, Relaxed);
-        slot[0].store((number + 1) << HOW_BITS | u64::from(how), Release);
-        true
+        let whole = word_of(number, how);
+        let is_in_time = slot[0].compare_exchange(own, whole, Release, Relaxed);
+        if is_in_time.is_err() {
+            let leave = |word: u64| Some(word & !LOWER | u64::from(FREE));
+            let _ = slot[0].fetch_update(Release, Relaxed, leave);
+        }
+        is_in_time.is_ok()
     }
 
     /// Reads the next end. Only one process may do so. `stuck`: the reader's own note of when it
@@ -89,7 +124,7 @@ impl Ends {
         loop {
             let slot = self.slot(number);
             let word = slot[0].load(Acquire);
-            if word >> HOW_BITS == (number + 1) & (u64::MAX >> HOW_BITS) {
+            if is_whole(word, number) {
                 let mut copy = [0; 16];
                 for (half, word) in copy.chunks_exact_mut(8).zip(&slot[1..]) {
                     half.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
@@ -110,16 +145,36 @@ impl Ends {
             if now_ms < *stuck.get_or_insert(now_ms) + UNFINISHED_MS {
                 return None;
             }
-            *stuck = None;
-            number += 1;
-            next_read.store(number, Release);
+            let pass = |word: u64| {
+                let how = match word as u16 {
+                    WRITING | PASSED => PASSED,
+                    _ => FREE,
+                };
+                (!is_whole(word, number)).then_some(word_of(number, how))
+            };
+            // Otherwise it has just been filled.
+            if slot[0].fetch_update(AcqRel, Relaxed, pass).is_ok() {
+                *stuck = None;
+                number += 1;
+                next_read.store(number, Release);
+            }
         }
     }
 
     fn slot(self, number: u64) -> &'static [AtomicU64] {
-        let place = HEAD_WORDS + (number % SLOTS as u64) as usize * SLOT_WORDS;
+        let place = HEAD_WORDS + (number & (self.slots - 1)) as usize * SLOT_WORDS;
         &self.words[place..place + SLOT_WORDS]
     }
+}
+
+/// The first word of a slot.
+fn word_of(number: u64, how: u16) -> u64 {
+    (number + 1) << HOW_BITS | u64::from(how)
+}
+
+/// Whether the entry with this number is there.
+fn is_whole(word: u64, number: u64) -> bool {
+    word & !LOWER == word_of(number, 0) && (word as u16) < FREE
 }
 
 #[cfg(test)]

@@ -98,6 +98,11 @@ impl Figures {
         words[BYTES].fetch_add(bytes, Relaxed);
     }
 
+    /// Content of the messages whose recipients have all ended.
+    pub fn content_bytes(&self, is_large: bool) -> u64 {
+        self.of_mode(is_large)[BYTES].load(Relaxed)
+    }
+
     /// Prometheus's text (exposition format 0.0.4). `version`: that of the module.
     pub fn text(&self, version: &str) -> String {
         let mut text = String::with_capacity(8 * 1024);
@@ -148,8 +153,8 @@ impl Figures {
             "counter",
             "Content of the messages whose recipients have all ended.",
         );
-        for (mode, words) in self.modes() {
-            let bytes = words[BYTES].load(Relaxed);
+        for (mode, is_large) in MODES.into_iter().zip([false, true]) {
+            let bytes = self.content_bytes(is_large);
             let _ = writeln!(text, "cpm_content_bytes_total{{mode=\"{mode}\"}} {bytes}");
         }
         text

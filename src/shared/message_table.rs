@@ -10,9 +10,11 @@
 //!
 //! A message reserves one number for each of its recipients, in sequence. The newest overwrites the
 //! oldest. The first word of a record is its number, marked while it is being written: a reader
-//! that finds another number before or after reading ignores what it has read. A place that another
-//! process is still writing, or adds to, is not overwritten: a message takes the next one, and a
-//! recipient is not recorded. A process that is killed meanwhile leaves this one place out of use.
+//! that finds another number before or after reading ignores what it has read. A word that changes
+//! later, when the ring may be about to give its place to another, says whose it is. A place that
+//! another process is still writing, or adds to, is not overwritten: a message takes the next one,
+//! and a recipient is not recorded. A process that is killed meanwhile leaves this one place out of
+//! use.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -21,6 +23,10 @@ use crate::sync::atomic::fence;
 use super::bytes::{read_bytes, write_bytes};
 use super::claim::{HOLDER, claim, is_complete};
 use super::figures::{Figures, RecipientOutcome};
+use super::message_record::{
+    MESSAGE_TEXTS, MessageCounts, MessageRecord, MessageText, MessageTexts, RecipientRecord,
+    RecipientState,
+};
 use super::sender_table::Link;
 
 /// Number of recipients' records for each message, on average.
@@ -54,15 +60,18 @@ const DELIVERED: usize = 8;
 const FAILED: usize = 9;
 const DROPPED: usize = 10;
 const WAITING: usize = 11;
+/// Milliseconds of the end (40 bits: 34 years); above them the round of the ring, so that no end of
+/// what was there before is taken for its own.
 const LAST_END: usize = 12;
 const TEXT: usize = 13;
 
 const RECIPIENT_WORDS: usize = 16;
+/// Number of the message; above it the length of the URI.
 const OF_MESSAGE: usize = 1;
 /// Code (16 bits), state (3 bits), leg (15 bits), and the lower bits of the record's number: no end
 /// of the recipient before it in this place is taken for its own.
 const STATE: usize = 2;
-/// Milliseconds of its end (48 bits), length of the URI.
+/// As [`LAST_END`].
 const END: usize = 3;
 const URI: usize = 4;
 
@@ -73,97 +82,13 @@ const ENDED: u64 = 1 << 63;
 const MAX_LEG: u32 = (1 << 15) - 1;
 
 const ABSENT: u64 = 0xffff;
-const END_BITS: u32 = 48;
+const END_BITS: u32 = 40;
+const END_MS: u64 = (1 << END_BITS) - 1;
+const ROUND: u64 = (1 << (63 - END_BITS)) - 1;
 
-/// The texts of a message, by their places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageText {
-    /// Kind of destination.
-    Kind,
-    /// Mode.
-    Mode,
-    /// Call-ID of the sender's request.
-    CallId,
-    /// The authenticated originator.
-    Originator,
-    /// Contribution-ID.
-    ContributionId,
-    /// Conversation-ID.
-    ConversationId,
-    /// Name of the session.
-    Session,
-    /// ICID of P-Charging-Vector.
-    Icid,
-    /// Message-ID, which may arrive later than the rest: it is the last.
-    MessageId,
-}
-
-/// Number of [`MessageText`]s.
-pub const MESSAGE_TEXTS: usize = MessageText::MessageId as usize + 1;
-
-/// The texts of a message.
-pub type MessageTexts = [Option<Vec<u8>>; MESSAGE_TEXTS];
-
-/// The state of a recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecipientState {
-    /// Its request is being sent, or has not ended.
-    Outstanding,
-    /// It has the message.
-    Delivered,
-    /// It has finally failed.
-    Failed,
-    /// The message was sent to the ISF, which has not answered yet.
-    Interworked,
-    /// The operator's script dropped it.
-    Dropped,
-    /// It could not be reached; the message waits for it in the store.
-    Waiting,
-}
-
-impl RecipientState {
-    const ALL: &[Self] = &[
-        RecipientState::Outstanding,
-        RecipientState::Delivered,
-        RecipientState::Failed,
-        RecipientState::Interworked,
-        RecipientState::Dropped,
-        RecipientState::Waiting,
-    ];
-
-    /// Its name for the operator.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RecipientState::Outstanding => "outstanding",
-            RecipientState::Delivered => "delivered",
-            RecipientState::Failed => "failed",
-            RecipientState::Interworked => "interworked",
-            RecipientState::Dropped => "dropped",
-            RecipientState::Waiting => "waiting",
-        }
-    }
-
-    /// Whether it changes no more, unless its copy is sent once more.
-    fn is_final(self) -> bool {
-        match self {
-            RecipientState::Outstanding | RecipientState::Interworked | RecipientState::Waiting => {
-                false
-            }
-            RecipientState::Delivered | RecipientState::Failed | RecipientState::Dropped => true,
-        }
-    }
-
-    /// The count of its message that it belongs to.
-    fn counted(self) -> Option<usize> {
-        match self {
-            RecipientState::Outstanding | RecipientState::Interworked => None,
-            RecipientState::Delivered => Some(DELIVERED),
-            RecipientState::Failed => Some(FAILED),
-            RecipientState::Dropped => Some(DROPPED),
-            RecipientState::Waiting => Some(WAITING),
-        }
-    }
-}
+const MESSAGE_BITS: u32 = 56;
+const MESSAGE: u64 = (1 << MESSAGE_BITS) - 1;
+const _: () = assert!(MAX_RECIPIENT_URI_BYTES >> (64 - MESSAGE_BITS) == 0);
 
 /// The record of a message. The default is the record of nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,64 +135,6 @@ impl RecipientLink {
     pub fn bits(self) -> u32 {
         self.0
     }
-}
-
-/// A message as it is recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageRecord {
-    /// Its texts.
-    pub texts: MessageTexts,
-    /// When it was received, in milliseconds of the table's clock.
-    pub received_ms: u64,
-    /// Size of its content.
-    pub bytes: u64,
-    /// Number of its recipients.
-    pub recipients: u32,
-    /// Link to the record that counts its failures.
-    pub link: Link,
-}
-
-impl MessageRecord {
-    /// One of its texts.
-    pub fn text(&self, text: MessageText) -> Option<&[u8]> {
-        self.texts[text as usize].as_deref()
-    }
-
-    /// The same with this text.
-    pub fn with(mut self, text: MessageText, value: Option<impl Into<Vec<u8>>>) -> Self {
-        self.texts[text as usize] = value.map(Into::into);
-        self
-    }
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Recipients that have it.
-    pub delivered: u32,
-    /// Recipients that have finally failed.
-    pub failed: u32,
-    /// Recipients that the operator's script dropped.
-    pub dropped: u32,
-    /// Recipients that the message waits for in the store.
-    pub waiting: u32,
-    /// When the last of these ended; 0: none has.
-    pub last_end_ms: u64,
-}
-
-/// A recipient of a recorded message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecipientRecord {
-    /// Its number among the recipients of its message, from 0.
-    pub leg: u32,
-    /// Its URI.
-    pub uri: String,
-    /// Its state.
-    pub state: RecipientState,
-    /// Status code of its end; 0: it has not ended.
-    pub code: u16,
-    /// When it ended; 0: it has not.
-    pub end_ms: u64,
 }
 
 /// The last messages. Clones are the same table, and so is the copy that a fork makes.
@@ -355,15 +222,15 @@ impl MessageTable {
                 u64::from(message.link.bits()) << 32 | u64::from(message.recipients),
             ),
             (FIRST, first),
-            (LAST_END, 0),
-            (DELIVERED, count(number, 0)),
-            (FAILED, count(number, 0)),
-            (DROPPED, count(number, 0)),
-            (WAITING, count(number, 0)),
         ];
         for (place, value) in fields {
             record[place].store(value, Relaxed);
         }
+        // In one order with the end of the message before it, which may come meanwhile.
+        for place in [DELIVERED, FAILED, DROPPED, WAITING] {
+            record[place].swap(count(number, 0), AcqRel);
+        }
+        record[LAST_END].swap(end_word(self.message_round(number), 0), AcqRel);
         for (word, lengths) in record[LENGTHS..].iter().zip(lengths.chunks(4)) {
             word.store(packed(lengths), Relaxed);
         }
@@ -452,22 +319,22 @@ impl MessageTable {
         }
         let number = message.first + u64::from(leg);
         let record = self.recipient_words(number);
-        let state = record[STATE].load(Acquire);
         let Some(before) = claim(&record[0], number) else {
             return;
         };
-        // Its copy goes out once more: its end is still to come.
-        let counted = read_state(state).and_then(|(_, state, _)| state.counted());
-        if let Some(place) = counted.filter(|_| before == number) {
-            self.count_less(message.number, place);
-        }
         let uri = &uri[..uri.floor_char_boundary(MAX_RECIPIENT_URI_BYTES)];
-        record[OF_MESSAGE].store(message.number, Relaxed);
+        let length = uri.len() as u64;
+        record[OF_MESSAGE].store(length << MESSAGE_BITS | message.number, Relaxed);
         let link = message.recipient(leg);
         let state = state_word(link, leg, RecipientState::Outstanding, 0);
         // In one order with the end of the recipient before it, which may come meanwhile.
-        record[STATE].swap(state, AcqRel);
-        record[END].store((uri.len() as u64) << END_BITS, Relaxed);
+        let state = record[STATE].swap(state, AcqRel);
+        // Its copy goes out once more: its end is still to come.
+        let place = read_state(state).and_then(|(_, state, _)| counted(state));
+        if let Some(place) = place.filter(|_| before == number) {
+            self.count_less(message.number, place);
+        }
+        record[END].swap(end_word(self.recipient_round(number), 0), AcqRel);
         write_bytes(&record[URI..], uri.as_bytes());
         record[0].store(number, Release);
     }
@@ -477,13 +344,10 @@ impl MessageTable {
         let Some(number) = self.recipient_number(link) else {
             return;
         };
-        let record = self.recipient_words(number);
-        let message = record[OF_MESSAGE].load(Relaxed);
-        let length = record[END].load(Relaxed) >> END_BITS;
-        fence(Acquire);
-        if record[0].load(Relaxed) != number {
+        let Some((message, _)) = self.read_recipient(number) else {
             return;
-        }
+        };
+        let record = self.recipient_words(number);
         let changed = record[STATE].fetch_update(AcqRel, Acquire, |word| {
             let (leg, before, _) = read_state(word)?;
             let is_open = !before.is_final() && is_state_of(word, link);
@@ -492,16 +356,16 @@ impl MessageTable {
         let Ok(before) = changed else {
             return;
         };
-        if let Some(place) = read_state(before).and_then(|(_, before, _)| before.counted()) {
+        if let Some(place) = read_state(before).and_then(|(_, before, _)| counted(before)) {
             self.count_less(message, place);
         }
-        let Some(place) = state.counted() else {
+        let Some(place) = counted(state) else {
             return;
         };
         let now_ms = self.now_ms();
         if state.is_final() {
-            let ended = length << END_BITS | now_ms;
-            let _ = record[END].compare_exchange(length << END_BITS, ended, Relaxed, Relaxed);
+            let end = |ms| end_word(self.recipient_round(number), ms);
+            let _ = record[END].compare_exchange(end(0), end(now_ms), Relaxed, Relaxed);
         }
         let words = self.message_words(message);
         let counted = words[place].fetch_update(Relaxed, Relaxed, |word| {
@@ -518,7 +382,9 @@ impl MessageTable {
         };
         self.figures.count_recipient(outcome);
         if counted.is_ok() {
-            words[LAST_END].fetch_max(now_ms, Relaxed);
+            let end = end_word(self.message_round(message), now_ms);
+            let later = |word: u64| (word >> END_BITS == end >> END_BITS).then(|| word.max(end));
+            let _ = words[LAST_END].fetch_update(Relaxed, Relaxed, later);
             self.count_last_end(message, now_ms);
         }
     }
@@ -537,7 +403,9 @@ impl MessageTable {
         if !is_complete(words[0].load(Relaxed), message) {
             return;
         }
-        if words[LAST_END].fetch_or(ENDED, Relaxed) & ENDED == 0 {
+        let round = self.message_round(message);
+        let end = |word: u64| (word >> END_BITS == round).then_some(word | ENDED);
+        if words[LAST_END].fetch_update(Relaxed, Relaxed, end).is_ok() {
             let took_ms = now_ms.saturating_sub(received_ms);
             self.figures.observe_last_end(is_large, took_ms, bytes);
         }
@@ -554,14 +422,8 @@ impl MessageTable {
 
     /// The message of a recipient, and the recipient's number.
     pub fn message_of(&self, link: RecipientLink) -> Option<(MessageRecord, u32)> {
-        let number = self.recipient_number(link)?;
-        let record = self.recipient_words(number);
-        let (leg, ..) = read_state(record[STATE].load(Acquire))?;
-        let message = record[OF_MESSAGE].load(Relaxed);
-        fence(Acquire);
-        if record[0].load(Relaxed) != number {
-            return None;
-        }
+        let (message, state) = self.read_recipient(self.recipient_number(link)?)?;
+        let (leg, ..) = read_state(state)?;
         Some((self.message(message)?.0, leg))
     }
 
@@ -576,10 +438,11 @@ impl MessageTable {
     /// The link to the sender of a recipient's message.
     pub fn sender_of(&self, link: RecipientLink) -> Link {
         let found = self.recipient_number(link).and_then(|number| {
-            let message = self.recipient_words(number)[OF_MESSAGE].load(Acquire);
+            let (message, _) = self.read_recipient(number)?;
             let record = self.message_words(message);
             let link = record[RECIPIENTS].load(Relaxed) >> 32;
-            is_complete(record[0].load(Acquire), message).then(|| Link::from_bits(link as u32))
+            fence(Acquire);
+            is_complete(record[0].load(Relaxed), message).then(|| Link::from_bits(link as u32))
         });
         found.unwrap_or_default()
     }
@@ -600,7 +463,7 @@ impl MessageTable {
             failed: counted(FAILED),
             dropped: counted(DROPPED),
             waiting: counted(WAITING),
-            last_end_ms: fields[LAST_END] & !ENDED,
+            last_end_ms: fields[LAST_END] & END_MS,
         };
         Some((record, counts))
     }
@@ -619,12 +482,14 @@ impl MessageTable {
 
     fn recipient(&self, number: u64, message: u64) -> Option<RecipientRecord> {
         let record = self.recipient_words(number);
-        if record[0].load(Acquire) != number || record[OF_MESSAGE].load(Relaxed) != message {
+        let is_there = record[0].load(Acquire) == number;
+        let of_message = record[OF_MESSAGE].load(Relaxed);
+        if !is_there || of_message & MESSAGE != message {
             return None;
         }
         let (leg, state, code) = read_state(record[STATE].load(Relaxed))?;
         let end = record[END].load(Relaxed);
-        let uri = load_bytes(&record[URI..], (end >> END_BITS) as usize);
+        let uri = load_bytes(&record[URI..], (of_message >> MESSAGE_BITS) as usize);
         fence(Acquire);
         if record[0].load(Relaxed) != number {
             return None;
@@ -634,7 +499,7 @@ impl MessageTable {
             uri: String::from_utf8_lossy(&uri).into_owned(),
             state,
             code,
-            end_ms: end & ((1 << END_BITS) - 1),
+            end_ms: end & END_MS,
         })
     }
 
@@ -709,6 +574,26 @@ impl MessageTable {
         (is_kept && self.recipient_words(number)[0].load(Acquire) == number).then_some(number)
     }
 
+    /// The message of the recipient with this number, and its state, unless the ring has given its
+    /// place to another.
+    fn read_recipient(&self, number: u64) -> Option<(u64, u64)> {
+        let record = self.recipient_words(number);
+        let state = record[STATE].load(Acquire);
+        let message = record[OF_MESSAGE].load(Relaxed) & MESSAGE;
+        fence(Acquire);
+        (record[0].load(Relaxed) == number).then_some((message, state))
+    }
+
+    /// How often the ring of messages came round before this one.
+    fn message_round(&self, number: u64) -> u64 {
+        (number / self.messages as u64) & ROUND
+    }
+
+    /// The same of recipients.
+    fn recipient_round(&self, number: u64) -> u64 {
+        (number / self.recipients as u64) & ROUND
+    }
+
     fn message_words(&self, number: u64) -> &[AtomicU64] {
         let place = (number % self.messages as u64) as usize;
         &self.words[HEAD_WORDS + place * MESSAGE_WORDS..][..MESSAGE_WORDS]
@@ -718,6 +603,22 @@ impl MessageTable {
         let place = (number % self.recipients as u64) as usize;
         let records = &self.words[HEAD_WORDS + self.messages * MESSAGE_WORDS..];
         &records[place * RECIPIENT_WORDS..][..RECIPIENT_WORDS]
+    }
+}
+
+/// An end in this round of a ring; 0: it is still to come.
+fn end_word(round: u64, ms: u64) -> u64 {
+    round << END_BITS | ms.min(END_MS)
+}
+
+/// The count of its message that a recipient belongs to.
+fn counted(state: RecipientState) -> Option<usize> {
+    match state {
+        RecipientState::Outstanding | RecipientState::Interworked => None,
+        RecipientState::Delivered => Some(DELIVERED),
+        RecipientState::Failed => Some(FAILED),
+        RecipientState::Dropped => Some(DROPPED),
+        RecipientState::Waiting => Some(WAITING),
     }
 }
 

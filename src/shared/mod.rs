@@ -10,6 +10,7 @@
 //! | `ends` | how copies of kept messages have ended |
 //! | `figures` | figures for Prometheus |
 //! | `head_note` | what is recorded once the header of a large message has arrived |
+//! | `message_record` | what is recorded of a message and its recipients |
 //! | `message_table` | what became of the last messages |
 //! | `outstanding` | number of outstanding recipients of each sender, source and destination |
 //! | `request_table` | which requests have been taken |
@@ -25,6 +26,7 @@ mod claim;
 mod ends;
 mod figures;
 mod head_note;
+mod message_record;
 mod message_table;
 mod outstanding;
 mod request_table;
@@ -38,10 +40,12 @@ pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
 pub use ends::{End, Ends};
 pub use figures::{Figures, RecipientOutcome};
 pub use head_note::HeadNote;
-pub use message_table::{
-    MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,
-    MessageRecord, MessageTable, MessageText, MessageTexts, RecipientLink, RecipientRecord,
+pub use message_record::{
+    MESSAGE_TEXTS, MessageCounts, MessageRecord, MessageText, MessageTexts, RecipientRecord,
     RecipientState,
+};
+pub use message_table::{
+    MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MessageNumber, MessageTable, RecipientLink,
 };
 pub use outstanding::{Charge, Destination, DestinationKey, OutstandingTable, Share};
 pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;

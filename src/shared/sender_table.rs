@@ -11,9 +11,9 @@
 //! Records are numbered in sequence, and the newest overwrites the oldest. A Message-ID is not
 //! stored: its keyed hash determines the bucket of its record, and identifies it there. Every
 //! record authenticates itself: one that is being overwritten, or that a process has not written
-//! completely, does not contain the keyed hash of its content, and is ignored. The key is random
-//! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another
-//! message.
+//! completely, does not contain the keyed hash of its number and content, and is ignored. The key
+//! is random and the same in all processes: nobody outside can aim at a bucket, nor at the name of
+//! another message.
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -175,7 +175,7 @@ impl SenderTable {
             return None;
         }
         let number = self.words[0].fetch_add(1, Relaxed) + 1;
-        let [proof, proof_end] = self.proof(name, until, sender.as_bytes());
+        let [proof, proof_end] = self.proof(number, name, until, sender.as_bytes());
         let record = self.record(number);
         let head = [
             name[0],
@@ -321,7 +321,7 @@ impl SenderTable {
         let mut uri: Vec<u8> = uri.iter().flat_map(|word| word.to_ne_bytes()).collect();
         uri.truncate(usize::try_from(*length).ok()?);
         let name = [*name, *name_end];
-        let is_whole = self.proof(name, *until, &uri) == [*proof, *proof_end];
+        let is_whole = self.proof(number, name, *until, &uri) == [*proof, *proof_end];
         let uri = String::from_utf8(uri).ok().filter(|_| is_whole)?;
         Some((name, *until, uri))
     }
@@ -369,9 +369,10 @@ impl SenderTable {
         self.hash(&[b"message", message_id.as_bytes()])
     }
 
-    fn proof(&self, name: Hash, until: u64, sender: &[u8]) -> Hash {
-        let [first, second] = name.map(u64::to_ne_bytes);
-        self.hash(&[b"record", &first, &second, &until.to_ne_bytes(), sender])
+    fn proof(&self, number: u64, name: Hash, until: u64, sender: &[u8]) -> Hash {
+        let [number, first, second, until] =
+            [number & NUMBER, name[0], name[1], until].map(u64::to_ne_bytes);
+        self.hash(&[b"record", &number, &first, &second, &until, sender])
     }
 
     fn hash(&self, parts: &[&[u8]]) -> Hash {

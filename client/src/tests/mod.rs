@@ -1,6 +1,7 @@
 //! The two state machines against each other, against a scripted peer and against hostile ones, in
 //! virtual time.
 
+mod congestion;
 mod endings;
 mod hostile;
 mod notifying;

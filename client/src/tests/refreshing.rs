@@ -21,6 +21,11 @@ struct Callee {
 impl Callee {
     /// One that has answered such an INVITE, and got the ACK.
     fn in_session(allow: &str) -> Self {
+        Self::answered(allow, "uas").0
+    }
+
+    /// With who is to refresh; and the 200.
+    fn answered(allow: &str, refresher: &str) -> (Self, Message) {
         let mut callee = Self {
             now: Instant::now(),
             receiver: receiver(),
@@ -34,7 +39,7 @@ impl Callee {
         callee.hear(&format!(
             "INVITE sip:c@d SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=f\r\n\
              To: <sip:c@d>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nSupported: timer\r\nAllow: {allow}\r\n\
-             Session-Expires: 90;refresher=uas\r\n{ANSWER_HEADERS}\r\n{offer}"
+             Session-Expires: 90;refresher={refresher}\r\n{ANSWER_HEADERS}\r\n{offer}"
         ));
         let ok = callee.sent.pop().unwrap();
         let to = ok.first(HeaderName::To).unwrap().text().unwrap().to_owned();
@@ -43,7 +48,7 @@ impl Callee {
              To: {to}\r\nCall-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"
         ));
         assert!(callee.sent.is_empty());
-        callee
+        (callee, ok)
     }
 
     fn hear(&mut self, text: &str) {
@@ -134,4 +139,47 @@ fn a_refresh_without_an_answer_ends_the_session() {
     assert_eq!(callee.pass(INTERVAL), ["UPDATE"]);
     callee.pass(TIMEOUT);
     assert_eq!(callee.failures, ["the session refresh was not answered"]);
+}
+
+/// The value of a field of the last message.
+fn last(sent: &[Message], name: HeaderName) -> Option<String> {
+    let field = sent.last()?.first(name)?;
+    Some(field.text().ok()?.into())
+}
+
+/// Only where the peer is to refresh it has to know the extension (RFC 4028 §9).
+#[test]
+fn the_200_says_who_refreshes() {
+    for (refresher, required) in [("uas", None), ("uac", Some("timer"))] {
+        let (mut callee, ok) = Callee::answered("UPDATE", refresher);
+        let expires = last(std::slice::from_ref(&ok), HeaderName::SessionExpires);
+        assert_eq!(expires, Some(format!("90;refresher={refresher}")));
+        let require = last(std::slice::from_ref(&ok), HeaderName::Require);
+        assert_eq!(require.as_deref(), required, "{refresher}");
+        let refreshes = callee.pass(INTERVAL).contains(&"UPDATE");
+        assert_eq!(refreshes, refresher == "uas");
+    }
+}
+
+#[test]
+fn a_refresh_of_the_peer_extends_the_session() {
+    let (mut callee, ok) = Callee::answered("UPDATE", "uac");
+    let to = last(&[ok], HeaderName::To).unwrap();
+    for number in 2..6 {
+        assert_eq!(callee.pass(INTERVAL), [""; 0]);
+        callee.hear(&format!(
+            "UPDATE sip:c@d SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{number}u\r\n\
+             From: <sip:a@b>;tag=f\r\nTo: {to}\r\nCall-ID: 1\r\nCSeq: {number} UPDATE\r\n\
+             Contact: <sip:a@192.0.2.1>\r\nSupported: timer\r\n\
+             Session-Expires: 90;refresher=uac\r\n\r\n"
+        ));
+        let status = callee.sent.last().and_then(Message::status);
+        assert_eq!(status.map(|status| status.as_u16()), Some(200));
+        let expires = last(&callee.sent, HeaderName::SessionExpires);
+        assert_eq!(expires.as_deref(), Some("90;refresher=uac"));
+    }
+    assert!(callee.failures.is_empty());
+    // One that is not refreshed ends.
+    callee.pass(2 * INTERVAL);
+    assert_eq!(callee.failures.len(), 1, "{:?}", callee.failures);
 }

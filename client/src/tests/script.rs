@@ -383,3 +383,65 @@ fn a_session_outlives_its_way_to_the_server() {
         Some(&Err(Failure::Unreachable("gone".into())))
     );
 }
+
+/// Appendix D. Each request, and each answer as Server.
+#[test]
+fn each_end_says_what_it_is() {
+    let product = |release: &str| {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("CPM-client/OMA{release} cpm-client/{version}")
+    };
+    for size in [10, 20_000] {
+        let mut draft = draft(size);
+        draft.oma_release = "2.0".to_owned();
+        let script = Script::new(draft);
+        let field = script.sent[0].first(HeaderName::UserAgent).unwrap();
+        assert_eq!(field.text(), Ok(&*product("2.0")), "{size}");
+    }
+    let sent = Script::new(draft(10)).sent.remove(0);
+    let mut receiver = receiver();
+    receiver.handle_sip(Instant::now(), sent, way(CLIENT));
+    let outputs = std::iter::from_fn(|| receiver.poll_output());
+    let answers: Vec<Message> = outputs
+        .filter_map(|output| match output {
+            ReceiverOutput::Sip(_, bytes) => Message::parse(bytes).ok(),
+            _ => None,
+        })
+        .collect();
+    let server = format!("\r\nServer: {}\r\n", product(OMA_RELEASE));
+    let text = String::from_utf8_lossy(answers[0].buffer());
+    assert!(text.contains(&server), "{text}");
+}
+
+/// The peer's refresh names who goes on refreshing.
+#[test]
+fn the_session_is_refreshed_by_whom_the_peer_names_later() {
+    for (refresher, refreshes) in [("uas", true), ("uac", false)] {
+        let mut script = Script::new(draft(3000));
+        let headers = format!("{ANSWER_HEADERS}Allow: UPDATE\r\n");
+        script.answer("INVITE", "200", &headers, ANSWER);
+        script.sender.handle_msrp_connected(script.now);
+        script.collect();
+        let invite = script.sent[0].clone();
+        let field = |name| invite.first(name).unwrap().text().unwrap().to_owned();
+        let update = format!(
+            "UPDATE sip:anne@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKu\r\n\
+             From: {};tag=s\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 UPDATE\r\nAllow: UPDATE\r\n\
+             Contact: <sip:cf@192.0.2.2>\r\nSupported: timer\r\n\
+             Session-Expires: 20;refresher={refresher}\r\n\r\n",
+            field(HeaderName::To),
+            field(HeaderName::From),
+            field(HeaderName::CallId)
+        );
+        let update = Message::parse(Bytes::from(update)).unwrap();
+        script.sender.handle_sip(script.now, update, way(SERVER));
+        script.collect();
+        let answer = script.sent.last().unwrap();
+        assert_eq!(answer.status().map(|status| status.as_u16()), Some(200));
+        let expires = answer.first(HeaderName::SessionExpires).unwrap();
+        assert_eq!(expires.text(), Ok(&*format!("20;refresher={refresher}")));
+        script.pass(Duration::from_secs(10));
+        let last = script.sent.last().and_then(Message::method);
+        assert_eq!(last == Some("UPDATE"), refreshes, "{refresher}");
+    }
+}

@@ -29,7 +29,7 @@ mod group;
 mod lists;
 mod sent_on;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use common::single_fields;
 

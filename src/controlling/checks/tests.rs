@@ -7,7 +7,10 @@ use std::rc::Rc;
 use super::Check;
 use crate::controlling::host::{Counter, Journal};
 use crate::controlling::request::{GroupLookup, Request};
-use crate::controlling::{ControllingFunction, Received};
+use crate::controlling::{
+    ControllingFunction, GroupFinder, Received, ScriptSetting, ScriptSettingError,
+};
+use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::group::{Group, Permissions};
 use crate::log::LogAt;
 use crate::operator::Event;
@@ -31,22 +34,29 @@ const EXPLODER: &str = "sip:all@example.com";
 const GROUP: &str = "sip:team@example.com";
 
 /// A message of Anne, as it may be changed.
-struct Case<'a> {
-    parameters: &'a [(&'a str, &'a str)],
-    to: &'a str,
-    fields: &'a str,
-    recipients: &'a [&'a str],
-    group: GroupLookup,
+pub(in crate::controlling) struct Case<'a> {
+    pub(in crate::controlling) parameters: &'a [(&'a str, &'a str)],
+    pub(in crate::controlling) to: &'a str,
+    pub(in crate::controlling) fields: &'a str,
+    pub(in crate::controlling) recipients: &'a [&'a str],
+    pub(in crate::controlling) group: GroupLookup,
 }
 
-impl Case<'_> {
-    fn new() -> Self {
+impl<'a> Case<'a> {
+    pub(in crate::controlling) fn new() -> Self {
         Case {
             parameters: &[],
             to: EXPLODER,
             fields: "",
             recipients: &["sip:bill@example.com", "sip:carol@example.com"],
             group: GroupLookup::Unknown,
+        }
+    }
+
+    pub(in crate::controlling) fn with(parameters: &'a [(&'a str, &'a str)]) -> Self {
+        Case {
+            parameters,
+            ..Case::new()
         }
     }
 
@@ -60,7 +70,7 @@ impl Case<'_> {
         }
     }
 
-    fn service(&self) -> Rc<ControllingFunction> {
+    pub(in crate::controlling) fn service(&self) -> ControllingFunction {
         let own = [
             ("exploder_uri", EXPLODER),
             ("group_source", "dir:/groups"),
@@ -71,7 +81,7 @@ impl Case<'_> {
         for (name, value) in own.iter().chain(self.parameters) {
             settings.set(name, value).unwrap();
         }
-        Rc::new(ControllingFunction::new(settings, 1).unwrap())
+        ControllingFunction::new(settings, 1).unwrap()
     }
 
     fn message(&self) -> String {
@@ -105,13 +115,17 @@ impl Case<'_> {
     }
 
     fn request(&self) -> Request {
+        self.request_to(&Rc::new(self.service()))
+    }
+
+    pub(in crate::controlling) fn request_to(&self, service: &Rc<ControllingFunction>) -> Request {
         let message = self.message();
         let received = Received {
             message: message.as_bytes(),
             request_uri: self.to,
             source_address: Some("192.0.2.1".parse().unwrap()),
         };
-        self.service().classify(&received).expect("it is ours")
+        service.classify(&received).expect("it is ours")
     }
 
     /// The code of the refusal; 202 if every check has passed.
@@ -264,7 +278,7 @@ fn a_message_of_a_group_is_known_without_its_breadth() {
         };
         let own = "P-Asserted-Identity: <sip:anne@example.com>";
         let message = case.message().replace(own, &format!("{fields}{asserted}"));
-        let service = case.service();
+        let service = Rc::new(case.service());
         let received = Received {
             message: message.as_bytes(),
             request_uri: GROUP,
@@ -351,12 +365,140 @@ fn a_request_says_who_sends_it_and_how_it_is_charged() {
     let request = Case::new().request();
     assert_eq!(request.originator(), Some("sip:anne@example.com"));
     assert_eq!(request.icid(), None);
+    assert_eq!(request.conversation_id(), None);
+    assert_eq!(request.contribution_id(), None);
     assert_eq!(request.notifications_to(), Some("sip:anne@example.com"));
     let charged = Case {
         fields: "P-Charging-Vector: icid-value=i1;orig-ioi=example.com\r\n",
         ..Case::new()
     };
     assert_eq!(charged.request().icid(), Some("i1"));
+}
+
+/// What is next when the script has had its say.
+fn after_the_script(request: &mut Request) -> Check {
+    let questions = [Event::Authorize, Event::Checked];
+    let next = questions.into_iter().find_map(|question| {
+        let next = request.poll_check(&Loops::default());
+        request.handle_script(true, &Loops::default());
+        (next != Check::Ask(question)).then_some(next)
+    });
+    next.unwrap_or_else(|| request.poll_check(&Loops::default()))
+}
+
+#[test]
+fn its_record_says_what_it_belongs_to() {
+    use crate::shared::MessageText::{CallId, ContributionId, ConversationId, Kind, Mode};
+    let case = Case {
+        fields: "Conversation-ID: conv\r\nContribution-ID: cont\r\n",
+        ..Case::new()
+    };
+    let mut request = case.request();
+    assert_eq!(request.content_bytes(), 0, "before the checks");
+    assert_eq!(after_the_script(&mut request), Check::Accepted);
+    let about = request.about();
+    for (name, text) in [
+        (ConversationId, "conv"),
+        (ContributionId, "cont"),
+        (CallId, "1"),
+        (Kind, request.kind().as_str()),
+        (Mode, request.mode().as_str()),
+    ] {
+        assert_eq!(about.text(name), Some(text.as_bytes()), "{name:?}");
+    }
+    assert_eq!(about.recipients, 2);
+    let body = request.outgoing_body.as_ref().unwrap().body.len();
+    assert_eq!(about.bytes, body as u64);
+    assert_eq!(request.content_bytes(), body as u64);
+}
+
+/// Readings N9.
+#[test]
+fn a_warning_names_the_configured_host_or_that_of_the_address() {
+    for (parameters, agent) in [
+        (&[][..], "example.com"),
+        (&[("warning_agent", "cpm.example.net")], "cpm.example.net"),
+    ] {
+        let parameters = [parameters, &[("allow_anonymity", "no")]].concat();
+        let case = Case {
+            parameters: &parameters,
+            fields: "Privacy: id\r\n",
+            ..Case::new()
+        };
+        let mut request = case.request();
+        assert_eq!(after_the_script(&mut request), Check::Answered);
+        let headers = String::from_utf8(request.reply().unwrap().headers.clone()).unwrap();
+        let warning = headers.split("Warning: ").nth(1).expect("a Warning");
+        assert_eq!(warning.split(' ').nth(1), Some(agent), "{headers}");
+    }
+}
+
+/// Each part of the script has its time.
+#[test]
+fn the_script_decides_only_what_is_still_open() {
+    use ScriptSetting::{AllowAnonymity, Code, MaxRecipients, Originator, Reason, RetryAfter};
+    let all = [
+        (Originator, "sip:carol@example.com"),
+        (AllowAnonymity, "no"),
+        (MaxRecipients, "7"),
+        (Code, "486"),
+        (Reason, "Busy"),
+        (RetryAfter, "5"),
+    ];
+    let takes = |request: &mut Request| {
+        all.map(|(setting, text)| match request.set(setting, text) {
+            Ok(()) => true,
+            Err(ScriptSettingError::NotNow(refused)) => {
+                assert_eq!(refused, setting);
+                false
+            }
+            Err(error) => panic!("{error}"),
+        })
+    };
+    let mut request = Case::new().request();
+    assert_eq!(takes(&mut request), [true, true, true, false, false, false]);
+    assert_eq!(request.originator(), Some("sip:carol@example.com"));
+    assert_eq!((request.max_recipients(), request.code()), (7, None));
+    let asked = request.poll_check(&Loops::default());
+    assert_eq!(asked, Check::Ask(Event::Authorize));
+    assert_eq!(takes(&mut request), [false, true, true, true, true, true]);
+    assert_eq!(request.code().map(|code| code.as_u16()), Some(486));
+    assert_eq!(request.reason(), Some(&b"Busy"[..]));
+    assert_eq!(request.retry_after_s(), Some(5));
+    request.handle_script(false, &Loops::default());
+    assert_eq!(request.poll_check(&Loops::default()), Check::Answered);
+    assert_eq!(takes(&mut request), [false; 6]);
+}
+
+/// The answer of a source is kept until the operator has it forgotten.
+#[test]
+fn groups_are_forgotten_when_the_operator_says_so() {
+    struct NoDatabase;
+    impl GroupDatabase for NoDatabase {
+        fn document(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+            Err(DatabaseError::NoConnection)
+        }
+    }
+    let folder = std::env::temp_dir().join(format!("cpm-group-finder-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let document = format!(
+        "<group xmlns='urn:oma:xml:poc:list-service'><list-service uri='{GROUP}'><list>\
+         <entry uri='sip:bill@example.com'/></list></list-service></group>"
+    );
+    std::fs::write(folder.join("team.xml"), document).unwrap();
+    let source = format!("dir:{}", folder.display());
+    let mut settings = Settings::default();
+    for (name, value) in [("group_source", &*source), ("group_uri", GROUP)] {
+        settings.set(name, value).unwrap();
+    }
+    let mut finder = GroupFinder::new(&ControllingFunction::new(settings, 1).unwrap()).unwrap();
+    let request = Case::to_group().request();
+    let now = std::time::SystemTime::now();
+    let found = finder.look_up(&request, 1_000, now, &NoDatabase, &Loops::default());
+    assert!(matches!(found, GroupLookup::Known(..)), "{found:?}");
+    assert_eq!(finder.flush(), 1);
+    assert_eq!(finder.flush(), 0);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// Another process has done the checks before, for an originator and with a limit of the script.

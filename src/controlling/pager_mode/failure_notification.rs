@@ -121,3 +121,101 @@ impl ControllingFunction {
         candidates.find(is_ours).map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fan_out_job::tests::{Scripted, cpim_job, sharing};
+    use super::*;
+    use crate::controlling::attempt::Attempt;
+    use crate::controlling::host::Outcome;
+    use crate::shared::Charge;
+
+    /// A message of Anne to three, as it is recorded.
+    fn noted(service: &ControllingFunction) -> FanOutJob {
+        let senders = service.senders().unwrap();
+        let sender = senders.note_counted("m1", "sip:anne@example.com", 60, 3);
+        let mut job = cpim_job();
+        job.message = service.note_message(&job.about, sender.unwrap().link());
+        job
+    }
+
+    /// The copy to the recipient with this number has ended.
+    fn end(service: &ControllingFunction, job: &FanOutJob, leg: u32, code: u16, host: &Scripted) {
+        let attempt = Attempt::Copy {
+            to_isf: false,
+            is_resent: false,
+            link: job.message.recipient(leg),
+            charge: Charge::default(),
+        };
+        let copy = job.copy().unwrap();
+        let outcome = Outcome {
+            code,
+            attempt: attempt.bits(),
+            request: copy.buffer(),
+        };
+        service.handle_outcome(&outcome, host);
+    }
+
+    /// What Anne has been told.
+    fn told(host: &Scripted) -> Vec<String> {
+        let (sent, bodies) = (host.sent.borrow(), host.bodies.borrow());
+        let to_anne = sent.iter().zip(bodies.iter());
+        let to_anne = to_anne.filter(|((uri, _), _)| uri == "sip:anne@example.com");
+        to_anne
+            .map(|(_, body)| String::from_utf8_lossy(body).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_sender_is_told_once_that_all_have_failed() {
+        let (service, host) = (sharing(&[]), Scripted::default());
+        let mut job = noted(&service);
+        service.run(&mut job, &host, false);
+        end(&service, &job, 0, 408, &host);
+        end(&service, &job, 2, 486, &host);
+        assert_eq!(told(&host), [""; 0]);
+        end(&service, &job, 1, 503, &host);
+        let [notification] = &told(&host)[..] else {
+            panic!("{:?}", told(&host))
+        };
+        for part in [
+            "From: <sip:all@example.com>\r\n",
+            "To: <sip:anne@example.com>\r\n",
+            "<message-id>m1</message-id>",
+            "<failed/>",
+        ] {
+            assert!(notification.contains(part), "{part} in {notification}");
+        }
+        end(&service, &job, 1, 503, &host);
+        assert_eq!(told(&host).len(), 1);
+    }
+
+    #[test]
+    fn one_who_has_it_is_enough() {
+        let (service, host) = (sharing(&[]), Scripted::default());
+        let mut job = noted(&service);
+        service.run(&mut job, &host, false);
+        for (leg, code) in [(0, 404), (1, 200), (2, 404)] {
+            end(&service, &job, leg, code, &host);
+        }
+        assert_eq!(told(&host), [""; 0]);
+    }
+
+    /// With those whose copy could not even be sent.
+    #[test]
+    fn who_cannot_be_sent_to_has_failed_too() {
+        for (unsent, ends) in [(3, 0), (2, 1)] {
+            let (service, host) = (sharing(&[]), Scripted::default());
+            let mut job = noted(&service);
+            *host.answers.borrow_mut() = vec![Sent::Failed; unsent];
+            service.run(&mut job, &host, false);
+            assert_eq!(told(&host).len(), 0);
+            service.handle_done(&job, &host);
+            assert_eq!(told(&host).len(), 1 - ends, "{unsent}");
+            if ends > 0 {
+                end(&service, &job, 2, 480, &host);
+                assert_eq!(told(&host).len(), 1);
+            }
+        }
+    }
+}

@@ -233,17 +233,25 @@ pub(in crate::controlling) mod tests {
     use std::cell::{Cell, RefCell};
     use std::fmt;
 
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
-    use crate::controlling::Journal;
+    use crate::controlling::{ControllingFunction, Journal};
     use crate::log::LogAt;
-    use crate::shared::MessageText;
+    use crate::policy::Settings;
+    use crate::shared::{MessageText, SenderTable};
 
     /// A host that answers each send as scripted, then with "queued".
     #[derive(Default)]
     pub(in crate::controlling) struct Scripted {
         pub(in crate::controlling) answers: RefCell<Vec<Sent>>,
+        /// Request-URI and Call-ID.
         pub(in crate::controlling) sent: RefCell<Vec<(String, String)>>,
-        counted: RefCell<Vec<(Counter, u32)>>,
+        pub(in crate::controlling) bodies: RefCell<Vec<Vec<u8>>>,
+        pub(in crate::controlling) counted: RefCell<Vec<(Counter, u32)>>,
+        /// Whether another process takes what is handed over.
+        pub(in crate::controlling) takes: Cell<bool>,
+        pub(in crate::controlling) handed: RefCell<Vec<Vec<u8>>>,
         /// The turn ends after this many more sends.
         pub(in super::super) turn: Cell<Option<usize>>,
     }
@@ -268,6 +276,7 @@ pub(in crate::controlling) mod tests {
                 self.sent
                     .borrow_mut()
                     .push((outgoing.request_uri.to_owned(), outgoing.call_id.to_owned()));
+                self.bodies.borrow_mut().push(outgoing.body.to_vec());
             }
             answer
         }
@@ -283,12 +292,47 @@ pub(in crate::controlling) mod tests {
             left == Some(1)
         }
 
-        fn hand_over(&self, _: &[u8]) -> bool {
-            false
+        fn hand_over(&self, job: &[u8]) -> bool {
+            self.handed.borrow_mut().push(job.to_vec());
+            self.takes.get()
         }
 
-        fn begin_session(&self, _: &[u8]) -> bool {
-            false
+        fn begin_session(&self, invite: &[u8]) -> bool {
+            self.handed.borrow_mut().push(invite.to_vec());
+            self.takes.get()
+        }
+    }
+
+    /// A service that shares the tables of messages and of senders with other processes.
+    pub(in crate::controlling) fn sharing(parameters: &[(&str, &str)]) -> ControllingFunction {
+        let mut settings = Settings::default();
+        settings.set("exploder_uri", "sip:all@example.com").unwrap();
+        for (name, value) in parameters {
+            settings.set(name, value).unwrap();
+        }
+        let words = |count| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+        let messages = MessageTable::new(words(MessageTable::words(4)).leak(), 4, || 1_000);
+        let senders = words(SenderTable::words(4)).leak();
+        ControllingFunction::new(settings, 7)
+            .unwrap()
+            .with_messages(messages)
+            .with_senders(SenderTable::new(senders, |bytes| bytes.fill(7), || 1))
+    }
+
+    /// The content of a message of Anne that is to be told of a failure.
+    pub(in crate::controlling) const CPIM: &[u8] =
+        b"From: <sip:anne@example.com>\r\nTo: <sip:all@example.com>\r\n\
+        DateTime: 2026-01-02T03:04:05Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
+        imdn.Message-ID: m1\r\nimdn.Disposition-Notification: negative-delivery\r\n\r\n\
+        Content-Type: text/plain\r\n\r\nHello";
+
+    /// The job of such a message.
+    pub(in crate::controlling) fn cpim_job() -> FanOutJob {
+        FanOutJob {
+            headers: b"Max-Forwards: 69\r\nConversation-ID: c1\r\nContent-Type: message/cpim\r\n"
+                .to_vec(),
+            body: Bytes::from_static(CPIM),
+            ..job()
         }
     }
 

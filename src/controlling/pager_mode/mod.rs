@@ -21,6 +21,8 @@ mod record;
 mod shares;
 
 pub(super) use fan_out_job::NOT_SENDABLE_CODE;
+#[cfg(test)]
+pub(super) use fan_out_job::tests as fixtures;
 pub use fan_out_job::{FanOutJob, Progress};
 pub(super) use keep::{Keep, SenderOf};
 pub(super) use outgoing_message::fan_out_job;

@@ -352,7 +352,7 @@ impl ControllingFunction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fan_out_job::tests::job;
+    use super::super::fan_out_job::tests::{job, sharing};
     use super::*;
 
     fn kept() -> FanOutJob {
@@ -367,6 +367,54 @@ mod tests {
                 }),
             }),
             ..job()
+        }
+    }
+
+    /// After a restart, a message of the store has its record and its sender once, and again when
+    /// the rings have given their places to others.
+    #[test]
+    fn a_kept_message_is_noted_until_its_place_is_given_away() {
+        let service = sharing(&[]);
+        let mut job = kept();
+        assert!(!service.is_noted(&job));
+        service.note_kept(&mut job, 0);
+        assert!(service.is_noted(&job));
+        let mark = job.mark();
+        let mut again = kept();
+        again.set_mark(mark);
+        assert!(service.is_noted(&again));
+        let senders = service.senders().unwrap();
+        let others = |n: usize| {
+            for other in 0..n {
+                senders.note(&other.to_string(), "sip:b@example.com", 60);
+            }
+        };
+        others(3);
+        assert!(service.is_noted(&job));
+        others(1);
+        assert!(!service.is_noted(&job), "its sender is gone");
+        service.note_kept(&mut job, 0);
+        assert!(service.is_noted(&job));
+        service.forget_message(job.message);
+        assert!(!service.is_noted(&job), "its record is gone");
+        // One whose sender wants no notifications needs its record only.
+        job.keep = None;
+        service.note_kept(&mut job, 0);
+        assert!(service.is_noted(&job));
+    }
+
+    /// Those that failed before the restart count.
+    #[test]
+    fn a_kept_message_knows_who_has_failed() {
+        for (failed, left) in [(0, 3), (1, 2), (2, 1)] {
+            let service = sharing(&[]);
+            let mut job = kept();
+            service.note_kept(&mut job, failed);
+            let link = service.messages().unwrap().sender_link(job.message);
+            let senders = service.senders().unwrap();
+            assert_eq!(senders.fail(link, left - 1), None, "{failed}");
+            let sender = senders.fail(link, 1);
+            assert_eq!(sender.as_deref(), Some("sip:anne@example.com"), "{failed}");
         }
     }
 

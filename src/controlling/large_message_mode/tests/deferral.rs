@@ -39,6 +39,25 @@ fn where_all_are_away_the_message_is_refused_or_taken() {
     scene.did(&["failed 603", "reply 480", "ended"]);
 }
 
+/// The ACK is still on its way when the only one who had answered leaves again: the content is for
+/// the store.
+#[test]
+fn the_message_is_still_wanted_for_who_is_away() {
+    let mut scene = takes(2);
+    scene.refuse(0, 480);
+    scene.answer(1);
+    scene.did(&["store", "open originator", "reply 200", "deferred 480"]);
+    scene.bye(leg(1));
+    scene.did(&["reply 200", "deferred 480"]);
+    assert_eq!(scene.session.stage(), Stage::Answered);
+    scene.ack();
+    assert_eq!(scene.session.stage(), Stage::Confirmed);
+    scene.complete();
+    scene.bye(Side::Originator);
+    scene.silence();
+    assert!(scene.fates.values().all(|fate| *fate == Fate::Deferred));
+}
+
 #[test]
 fn who_is_away_gets_what_others_have_got_or_nothing() {
     for is_complete in [true, false] {

@@ -195,3 +195,22 @@ fn twenty_recipients_each_in_his_own_way() {
     let delivered = |fate: &&Fate| **fate == Fate::Delivered;
     assert_eq!(scene.fates.values().filter(delivered).count(), 15);
 }
+
+/// As announced in the offer, until the message itself says so.
+#[test]
+fn the_size_of_a_message_is_known_as_early_as_can_be() {
+    let size = |sdp: &str| {
+        let text = String::from_utf8(raw_invite("").to_vec()).unwrap();
+        let (head, _) = text.split_once("Content-Length").unwrap();
+        let length = sdp.len();
+        let mut invite = accepted(Kind::Exploder, &["sip:r0@home"], "");
+        invite.message = message(format!("{head}Content-Length: {length}\r\n\r\n{sdp}"));
+        let mut scene = Scene::of(&invite, &service(&[]), settings());
+        let announced = scene.session.size();
+        scene.session.handle_message_started(Some(1_234));
+        (announced, scene.session.size())
+    };
+    assert_eq!(size(SDP), (Some(1_000), Some(1_234)));
+    let silent = SDP.replace("a=file-selector:size:1000\r\n", "");
+    assert_eq!(size(&silent), (None, Some(1_234)));
+}

@@ -265,3 +265,21 @@ fn a_bye_that_crosses_ours_is_answered() {
     scene.refuse(1, 487);
     scene.silence();
 }
+
+/// The only recipient leaves before the sender's ACK arrives: a message that is complete needs no
+/// BYE to its sender.
+#[test]
+fn who_has_sent_everything_leaves_by_itself() {
+    for is_complete in [true, false] {
+        let mut scene = Scene::to(1);
+        scene.answer(0);
+        scene.session.handle_sender_connected();
+        if is_complete {
+            scene.complete();
+        }
+        scene.bye(leg(0));
+        scene.ack();
+        assert_eq!(scene.byes_to_originator, u32::from(!is_complete));
+        scene.silence();
+    }
+}

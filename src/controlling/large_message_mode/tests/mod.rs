@@ -28,7 +28,7 @@ use super::super::ids::Ids;
 use super::super::received::Kind;
 use super::super::service::ControllingFunction;
 use super::*;
-use crate::controlling::AboutRequest;
+use crate::controlling::{AboutRequest, Mode, Received};
 use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;

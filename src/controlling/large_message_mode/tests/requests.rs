@@ -124,6 +124,32 @@ fn accepted_invites_cross_processes() {
     }
 }
 
+/// Requests inside our dialogs are recognised by their names, and those of others are not for us.
+#[test]
+fn only_an_invite_outside_a_dialog_begins_a_session() {
+    let classified = |large_mode: bool, to: &str| {
+        let mut service = Rc::into_inner(service(&[])).unwrap();
+        if large_mode {
+            service = service.with_large_mode(settings());
+        }
+        let invite = String::from_utf8(raw_invite("").to_vec()).unwrap();
+        let invite = invite.replace("\r\nTo: <sip:all@home>", &format!("\r\nTo: {to}"));
+        let received = Received {
+            message: invite.as_bytes(),
+            request_uri: "sip:all@home",
+            source_address: None,
+        };
+        let request = Rc::new(service).classify(&received);
+        request.map(|request| request.mode())
+    };
+    assert_eq!(classified(true, "<sip:all@home>"), Some(Mode::Large));
+    assert_eq!(classified(true, "<sip:all@home>;x=tag"), Some(Mode::Large));
+    for tag in ["t1".to_owned(), "\"\"".to_owned(), "cpm".repeat(20)] {
+        assert_eq!(classified(true, &format!("<sip:all@home>;tag={tag}")), None);
+    }
+    assert_eq!(classified(false, "<sip:all@home>"), None);
+}
+
 #[test]
 fn what_cannot_be_started() {
     let settings = Rc::new(settings());
