@@ -75,11 +75,16 @@ pub(super) fn plan(target: &Target, hosts: Option<&Hosts>, answers: &Answers, ti
     let mut places = Vec::new();
     if let Some(hosts) = hosts {
         for server in servers.iter().take(MAX_HOSTS) {
-            let addresses = planner.addresses(&server.host, hosts);
-            places.extend(addresses.into_iter().map(|address| Place {
-                transport: server.transport,
-                address: SocketAddr::new(address, server.port),
-            }));
+            for address in planner.addresses(&server.host, hosts) {
+                let place = Place {
+                    transport: server.transport,
+                    address: SocketAddr::new(address, server.port),
+                };
+                // Two servers may have one address, which is not tried twice.
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
         }
     }
     if !planner.open.is_empty() {

@@ -179,6 +179,27 @@ fn the_domain_says_what_it_prefers() {
     }
 }
 
+/// Where one does not answer, the next is another.
+#[test]
+fn two_names_of_one_address_are_one_place() {
+    let zone = zone(&[
+        ("_sip._udp.example.com", "SRV 1 0 5060 a.example.com"),
+        ("_sip._udp.example.com", "SRV 2 0 5060 b.example.com"),
+        ("_sip._udp.example.com", "SRV 3 0 5070 b.example.com"),
+        ("a.example.com", "A 192.0.2.1"),
+        ("b.example.com", "A 192.0.2.1"),
+        ("b.example.com", "A 192.0.2.2"),
+    ]);
+    let places = one().find("sip:example.com;transport=udp", &zone);
+    let expected = [
+        "Udp 192.0.2.1:5060",
+        "Udp 192.0.2.2:5060",
+        "Udp 192.0.2.1:5070",
+        "Udp 192.0.2.2:5070",
+    ];
+    assert_eq!(places, expected);
+}
+
 #[test]
 fn where_nothing_is_to_be_asked_nobody_is() {
     let mut bed = one();
