@@ -19,6 +19,12 @@ const SHORT: Duration = Duration::from_secs(8);
 const T1: Duration = Duration::from_millis(500);
 /// Maximum number of requests that await a response.
 const MAX_WAITING: usize = 40;
+/// Maximum number of accepted recipients that have not got their copy. It is no test of overload:
+/// without limits of the operator, what the network cannot carry for 32 s fails.
+const MAX_UNREACHED: usize = 500;
+/// The network is connected for so long at least, or a recipient may never be reached within timer
+/// F.
+const CONNECTED: Duration = Duration::from_secs(2);
 /// Timer F, the wait of an ended transaction, and more for large numbers.
 const OVER: Duration = Duration::from_secs(90);
 /// How much more a process may have than at the start: pools and caches that have grown with use.
@@ -41,6 +47,7 @@ struct Chaos {
     victims: Vec<(Pid, String)>,
     stopped: Option<(Pid, Instant)>,
     parted: Option<Instant>,
+    connected: Instant,
     waiting: Vec<Sent>,
     accepted: Vec<String>,
     refused: BTreeMap<u16, usize>,
@@ -75,6 +82,7 @@ impl Chaos {
             scene,
             stopped: None,
             parted: None,
+            connected: Instant::now(),
             waiting: Vec::new(),
             accepted: Vec::new(),
             refused: BTreeMap::new(),
@@ -152,9 +160,12 @@ impl Chaos {
         if self.parted.is_some_and(|until| until <= now) {
             self.network.part(false);
             self.parted = None;
+            self.connected = now;
         }
+        let unreached = self.accepted.len().saturating_sub(self.network.reached());
+        let may_send = self.waiting.len() < MAX_WAITING && unreached < MAX_UNREACHED;
         match self.random.u32(..100) {
-            0..50 if self.waiting.len() < MAX_WAITING => self.send(),
+            0..50 if may_send => self.send(),
             50..55 if self.stopped.is_none() => {
                 let (process, _) = self.victims[self.random.usize(..self.victims.len())];
                 let milliseconds = self.random.u64(10..2_000);
@@ -162,7 +173,7 @@ impl Chaos {
                 self.stops += 1;
                 self.stopped = Some((process, now + Duration::from_millis(milliseconds)));
             }
-            55..57 if self.parted.is_none() => {
+            55..57 if self.parted.is_none() && self.connected.elapsed() >= CONNECTED => {
                 self.network.part(true);
                 let milliseconds = self.random.u64(..1_500);
                 self.parted = Some(now + Duration::from_millis(milliseconds));

@@ -55,6 +55,11 @@ impl BadNetwork {
         self.is_parted.store(is_parted, Ordering::Relaxed);
     }
 
+    /// Number of recipients that have got one.
+    pub(super) fn reached(&self) -> usize {
+        self.copies.lock().expect("nobody panics with it").len()
+    }
+
     /// Number of different copies that this recipient has got.
     pub(super) fn copies_for(&self, uri: &str) -> usize {
         let copies = self.copies.lock().expect("nobody panics with it");
