@@ -12,8 +12,8 @@ use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, StorePlace};
 use crate::shared::{
-    Arrivals, DestinationKey, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable,
-    StoreSpace,
+    Arrivals, DestinationKey, Ends, LongLists, MessageTable, OutstandingTable, RequestTable,
+    SenderTable, StoreSpace,
 };
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
@@ -78,6 +78,8 @@ pub struct ControllingFunction {
     pub(super) last_destination: RefCell<Option<(String, DestinationKey)>>,
     /// Not 0 while the proxy is about to end; in memory that all processes share.
     draining: Option<&'static AtomicU64>,
+    /// Requests with long lists that wait for CPM fan-out, if processes share memory.
+    long_lists: Option<LongLists>,
     /// How copies of kept messages have ended, where messages are kept.
     ends: Option<Ends>,
     /// Which recipients have arrived, where messages wait for them.
@@ -143,6 +145,7 @@ impl ControllingFunction {
             outstanding: None,
             last_destination: RefCell::default(),
             draining: None,
+            long_lists: None,
             ends: None,
             arrivals: None,
             store_space: None,
@@ -243,6 +246,7 @@ impl ControllingFunction {
         other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
         other.draining = self.draining;
+        other.long_lists = self.long_lists;
         other.ends = self.ends;
         other.arrivals = self.arrivals;
         other.store_space = self.store_space;
@@ -262,6 +266,17 @@ impl ControllingFunction {
     pub fn with_draining(mut self, word: &'static AtomicU64) -> Self {
         self.draining = Some(word);
         self
+    }
+
+    /// The same, where workers may pass on requests with long lists.
+    pub fn with_long_lists(mut self, long_lists: LongLists) -> Self {
+        self.long_lists = Some(long_lists);
+        self
+    }
+
+    /// Requests with long lists that wait for CPM fan-out, if processes share memory.
+    pub fn long_lists(&self) -> Option<LongLists> {
+        self.long_lists
     }
 
     /// The same, with the ring by which all processes tell how copies have ended.

@@ -30,7 +30,9 @@ use crate::policy::{
 };
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings, RelayStore};
 use crate::sessions::Question;
-use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, StoreSpace};
+use crate::shared::{
+    Arrivals, Ends, LongLists, MessageTable, OutstandingTable, RequestTable, StoreSpace,
+};
 use crate::sip::Uri;
 use crate::store::{ContentFolder, Database, Location, StoreError, StoreLock, survey};
 
@@ -206,8 +208,9 @@ impl Service {
                 control = control.with_arrivals(Arrivals::new(words));
             }
         }
-        if let Some(words) = proxy.share(1) {
-            control = control.with_draining(&words[0]);
+        if let Some([draining, lists, ..]) = proxy.share(2) {
+            control = control.with_draining(draining);
+            control = control.with_long_lists(LongLists::new(lists));
         }
         if let Some(words) = proxy.share(OutstandingTable::WORDS) {
             control = control.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));

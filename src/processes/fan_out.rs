@@ -152,6 +152,9 @@ impl FanOutProcess {
         service: &Rc<ControllingFunction>,
         proxy: &dyn Proxy,
     ) {
+        if let Some(lists) = service.long_lists() {
+            lists.remove();
+        }
         // Reading another list before the copies of others go on would hold them back.
         self.taken = ENTRIES_PER_TURN;
         self.finishing = Some(unfinished.transaction);

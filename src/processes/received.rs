@@ -127,8 +127,7 @@ impl ReceivedRequest {
             }
             Check::LongList => {
                 // The operator's script may wait for something, which CPM fan-out must not.
-                let may = may && !proxy.wants(Event::Checked);
-                if may && self.pass_on(Process::FanOut, proxy) {
+                if may && !proxy.wants(Event::Checked) && self.pass_list_on(proxy) {
                     if let Ok(mut request) = self.request.try_borrow_mut() {
                         request.handle_passed_on();
                     }
@@ -203,6 +202,18 @@ impl ReceivedRequest {
 
     fn sender<'a>(&'a self, proxy: &'a dyn Proxy) -> Sender<'a> {
         Sender::new(&self.service, proxy).of(&self.transaction)
+    }
+
+    /// Lets CPM fan-out read the list, if not too many wait for that.
+    fn pass_list_on(&self, proxy: &dyn Proxy) -> bool {
+        let Some(lists) = self.service.long_lists().filter(|lists| lists.add()) else {
+            return false;
+        };
+        let is_passed_on = self.pass_on(Process::FanOut, proxy);
+        if !is_passed_on {
+            lists.remove();
+        }
+        is_passed_on
     }
 
     /// Lets another process [`resume`](Self::resume).

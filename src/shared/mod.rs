@@ -26,6 +26,7 @@ mod claim;
 mod ends;
 mod figures;
 mod head_note;
+mod long_lists;
 mod message_record;
 mod message_table;
 mod outstanding;
@@ -40,6 +41,7 @@ pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
 pub use ends::{End, Ends};
 pub use figures::{Figures, RecipientOutcome};
 pub use head_note::HeadNote;
+pub use long_lists::LongLists;
 pub use message_record::{
     MESSAGE_TEXTS, MessageCounts, MessageRecord, MessageText, MessageTexts, RecipientRecord,
     RecipientState,
