@@ -262,6 +262,12 @@ fn recorded(table: &MessageTable) -> MessageNumber {
     message
 }
 
+/// The answer of its recipient, in another process.
+fn delivered(table: &MessageTable, message: MessageNumber) -> impl FnOnce() + Send + 'static {
+    let table = table.clone();
+    move || table.set(message.recipient(0), RecipientState::Delivered, 200)
+}
+
 /// An answer, and the end of the time for it.
 #[test]
 fn a_recipient_ends_once() {
@@ -291,10 +297,7 @@ fn a_recipient_does_not_end_for_another() {
     in_every_order(|| {
         let table = MessageTable::smallest(words);
         let old = recorded(&table);
-        let ending = table.clone();
-        let ended = thread::spawn(move || {
-            ending.set(old.recipient(0), RecipientState::Delivered, 200);
-        });
+        let ended = thread::spawn(delivered(&table, old));
         let new = recorded(&table);
         ended.join().unwrap();
         let (_, counts) = table.message(2).expect("it is recorded");
@@ -316,10 +319,7 @@ fn a_message_does_not_end_for_another() {
     in_every_order(|| {
         let table = MessageTable::smallest(words);
         let old = recorded(&table);
-        let ending = table.clone();
-        let ended = thread::spawn(move || {
-            ending.set(old.recipient(0), RecipientState::Delivered, 200);
-        });
+        let ended = thread::spawn(delivered(&table, old));
         table.note(&MessageRecord::default());
         let record = MessageRecord {
             recipients: 1,
