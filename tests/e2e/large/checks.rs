@@ -505,3 +505,22 @@ fn offers_that_cannot_be_answered() {
     }
     scene.finish();
 }
+
+/// Bodies of more than 16 KiB, which the SIP worker passes on.
+#[test]
+fn a_long_list_is_read_in_another_process() {
+    let scene = Scene::unseen("a_long_list_is_read_in_another_process", |_, config| config);
+    let upload = scene.upload(EXPLODER, &["bill"; 300]);
+    assert!(upload.request.body().len() > 16 * 1024);
+    scene.sends(&upload);
+    scene.gets("bill", &upload);
+    let many: Vec<String> = (0..300).map(|number| format!("user{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let upload = scene.upload(EXPLODER, &many);
+    is_refused(
+        &scene,
+        &upload.request,
+        486,
+        Some("102 Too many participants"),
+    );
+}
