@@ -54,7 +54,11 @@ fn nothing_is_left_behind() {
     lives(&mut bench, 60);
     let (files, memory) = (descriptors(), resident_bytes());
     lives(&mut bench, 600);
-    assert_eq!(descriptors(), files);
+    // A connection that never said whose it is belongs to no session: the relay may still have to
+    // accept it, or to see that its peer has gone.
+    bench.until("the descriptors are back at their number", |_| {
+        descriptors() <= files
+    });
     let grown = resident_bytes().saturating_sub(memory);
     assert!(grown < 8 * 1024 * 1024, "grown by {grown} bytes");
     drop(bench);
