@@ -371,12 +371,12 @@ fn a_server_that_does_not_answer_costs_one_request_its_time() {
         );
         assert_eq!(client.failure(), SourceFailure::Timeout);
         // Later requests do not even connect.
-        let seen = server.take_requests().len();
         assert_eq!(client.failure(), SourceFailure::Timeout);
         client.now_ms = RETRY_AFTER_MS - 1;
         let error = client.find().unwrap_err();
         assert_eq!(error.retry_after_s, 1);
-        assert!(seen <= 1 && server.take_requests().is_empty());
+        // The server may have seen the first one after its time.
+        assert!(server.take_requests().len() <= 1);
     }
 }
 
