@@ -23,6 +23,7 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, FanOutJob, Host as _, Progress};
 use crate::log::at;
 use crate::store::FoundSender;
+use crate::threads;
 
 /// Length of a job's turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -73,11 +74,17 @@ impl FanOutProcess {
     ) -> Result<Self, StartError> {
         let lookup = Lookup::start(service.names()).map_err(StartError::Names)?;
         let room = WaitingRoom::new(lookup);
+        let keeping = Keeping::start(service, room.signal(), gauges, desk)?;
+        // With a store every sender waits for this process. If the system refuses, the SIP workers
+        // wait a little longer for a processor.
+        if keeping.is_none() {
+            let _ = threads::work_in_bulk();
+        }
         Ok(FanOutProcess {
             jobs: Vec::new(),
             at_work: None,
             finishing: None,
-            keeping: Keeping::start(service, room.signal(), gauges, desk)?,
+            keeping,
             room: RefCell::new(room),
             next: 0,
             sweep_ms: 0,

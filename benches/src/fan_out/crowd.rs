@@ -2,16 +2,15 @@
 //! waits for its 202, how late other SIP requests on the same workers are meanwhile, and the shared
 //! memory of copies that nobody has answered.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cpm_testbed::{Bench, CpmMessage, Proxy, ProxyConfig, cpm_message, to};
 
 use super::contestant::{self, Contestant};
+use super::foreign::{PAUSE, round_trips};
 use super::sink::{Recipients, Sink};
 use super::{ACCEPTED, CPU, Running, SENDER, TEXT, request_to};
 use crate::chart::{Chart, Panel};
@@ -40,13 +39,6 @@ const TIMES: [(&str, &str); 4] = [
 
 /// Of thousands of times as many quantiles are kept, and the smallest one.
 const QUANTILES: usize = 200;
-
-/// When a foreign request over UDP is sent again, and how often.
-const T1: Duration = Duration::from_millis(500);
-const TRIES: usize = 20;
-
-/// Between two foreign requests.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Other requests are answered at once, without a transaction.
 const ROUTES: &str = "request_route {
@@ -121,11 +113,10 @@ fn measure_others(name: &'static str, config: &ProxyConfig, rounds: usize, sampl
     let mut running = start(&bench, name, config);
     let address = running.proxy.tcp().address();
     let (idle_udp, idle_tcp) = round_trips(address, || thread::sleep(Duration::from_secs(1)));
+    // Written before: whoever writes lists is busy as well.
+    let request = request_to(&message(), &sink, LIST);
     let (udp, tcp) = round_trips(address, || {
-        for _ in 0..rounds * 20 {
-            let request = request_to(&message(), &sink, LIST);
-            running.send(&sink, &request, LIST, 1);
-        }
+        running.send(&sink, &request, LIST, rounds * 20);
     });
     let usual = |idle: &[f64]| Spread::of(idle).median;
     let late = |busy: Vec<f64>, usual: f64| busy.into_iter().map(move |time| time - usual);
@@ -154,73 +145,6 @@ fn measure_others(name: &'static str, config: &ProxyConfig, rounds: usize, sampl
     }
     running.wait_idle();
     running.proxy.stop();
-}
-
-/// Microseconds that foreign requests wait for their answer while `busy` runs, over UDP and over
-/// TCP.
-fn round_trips(proxy: SocketAddr, busy: impl FnOnce()) -> (Vec<f64>, Vec<f64>) {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let udp = scope.spawn(|| {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            socket.connect(proxy).expect("it is an address");
-            socket.set_read_timeout(Some(T1)).expect("it is not zero");
-            // As every client over UDP does; what is lost counts as late.
-            repeat(&is_over, |number| {
-                (0..TRIES)
-                    .map(|_| {
-                        socket.send(options("UDP", number).as_bytes())?;
-                        socket.recv(&mut [0; 2_048]).map(drop)
-                    })
-                    .find(Result::is_ok)
-                    .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-            })
-        });
-        let tcp = scope.spawn(|| {
-            let mut stream = BufReader::new(TcpStream::connect(proxy).expect("it listens"));
-            stream
-                .get_ref()
-                .set_nodelay(true)
-                .expect("it is a TCP stream");
-            repeat(&is_over, |number| {
-                stream
-                    .get_mut()
-                    .write_all(options("TCP", number).as_bytes())?;
-                let mut line = String::new();
-                while line != "\r\n" {
-                    line.clear();
-                    if stream.read_line(&mut line)? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-                Ok(())
-            })
-        });
-        busy();
-        is_over.store(true, Ordering::Relaxed);
-        let join = "no request stays without an answer";
-        (udp.join().expect(join), tcp.join().expect(join))
-    })
-}
-
-fn repeat(is_over: &AtomicBool, mut one: impl FnMut(usize) -> io::Result<()>) -> Vec<f64> {
-    let mut times = Vec::new();
-    while !is_over.load(Ordering::Relaxed) {
-        let sent = Instant::now();
-        one(times.len()).expect("it is answered");
-        times.push(sent.elapsed().as_secs_f64() * 1e6);
-        thread::sleep(PAUSE);
-    }
-    times
-}
-
-fn options(transport: &str, number: usize) -> String {
-    format!(
-        "OPTIONS sip:proxy@example.com SIP/2.0\r\n\
-         Via: SIP/2.0/{transport} 127.0.0.1:9;rport;branch=z9hG4bKping{number}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:erik@example.com>;tag=1\r\nTo: <sip:proxy@example.com>\r\n\
-         Call-ID: ping{number}\r\nCSeq: {number} OPTIONS\r\nContent-Length: 0\r\n\r\n"
-    )
 }
 
 /// What is held for recipients who never answer.
@@ -299,7 +223,7 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
     format!(
         "Long lists: medians (quartiles) of {rounds} rounds, one worker for each transport\n{about}\n{}\n\
          ms until 202, {LANE} to {TM}: {ratio}\n\n\
-         OPTIONS every {} ms while one MESSAGE to {LIST} follows the other\n\n{}\n\
+         OPTIONS every {} ms while one MESSAGE to {LIST} follows the other; µs until the answer is in the client's socket\n\n{}\n\
          {LIST} recipients who never answer\n\n{}",
         crowd.write(),
         PAUSE.as_millis(),

@@ -10,6 +10,7 @@ mod client;
 mod contestant;
 pub mod crowd;
 pub mod dead_names;
+mod foreign;
 pub mod hanging_xdms;
 pub mod opensips;
 mod sink;

@@ -237,3 +237,21 @@ fn wait_for_transactions(proxy: &Proxy) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Long lists are work in bulk, which is not to keep SIP workers waiting for a processor.
+#[test]
+fn the_process_that_sends_long_lists_lets_workers_go_first() {
+    let bench = Bench::new("the_process_that_sends_long_lists_lets_workers_go_first");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let table = proxy.process_table();
+    let is_batch = |pid: &u32| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The 41st field of proc(5), and the 39th behind the command.
+        let policy = line.rsplit(')').next()?.split_whitespace().nth(38)?;
+        Some(policy == "3")
+    };
+    for (pid, name) in table {
+        let is_bulk = name.contains("CPM fan-out");
+        assert_eq!(is_batch(&pid), Some(is_bulk), "{name}");
+    }
+}
