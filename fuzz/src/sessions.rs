@@ -360,9 +360,13 @@ pub fn sessions(data: &[u8]) {
                     .handle_relay_event(now, session, relayed, &world.stage);
             }
             10 => {
+                // Of an INVITE that another process has sent, also to a further address: each
+                // report is of a transaction of its own.
                 let invites = world.stage.invites.borrow().clone();
-                if let Some((call_id, key)) = invites.get(usize::from(argument >> 1)) {
-                    let key = (argument & 1 == 0).then_some(TransactionKey(*key));
+                if let Some((call_id, _)) = invites.get(usize::from(argument >> 1)) {
+                    world.next += 1;
+                    let key = TransactionKey(300_000 + world.next);
+                    let key = (argument & 1 == 0).then_some(key);
                     let call_id = call_id.as_bytes();
                     world
                         .sessions
