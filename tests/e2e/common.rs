@@ -321,3 +321,17 @@ pub(crate) fn shown_by_the_dashboard() -> BTreeSet<String> {
     });
     names.collect()
 }
+
+/// How the kernel schedules a process (its number, or `self`): 0 as usual, 3 as one that works in
+/// bulk (`SCHED_OTHER`, `SCHED_BATCH`).
+#[track_caller]
+pub(crate) fn scheduling_policy(process: &str) -> u32 {
+    let line = fs::read_to_string(format!("/proc/{process}/stat")).expect("it lives");
+    // The 41st field of proc(5), and the 39th behind the command.
+    let fields = line.rsplit(')').next().expect("there is always one");
+    let policy = fields
+        .split_whitespace()
+        .nth(38)
+        .and_then(|field| field.parse().ok());
+    policy.expect("Linux has this field")
+}

@@ -3,7 +3,9 @@
 use cpm_testbed::{Answer, Bench, Reply, cpm_message, to};
 
 use super::{ANNE, expect_messages, keeping, keeping_with, messages};
-use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, exchange, expect_counter};
+use crate::common::{
+    CONTROLLING, EXPLODER, HANDLE, counter, exchange, expect_counter, scheduling_policy,
+};
 
 #[test]
 fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
@@ -33,6 +35,17 @@ fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
 }
 
 /// A message that expires while its copies are being sent: each recipient ends once.
+/// Each sender waits for CPM fan-out.
+#[test]
+fn the_process_that_keeps_messages_is_scheduled_as_the_workers_are() {
+    let bench = Bench::new("the_process_that_keeps_messages");
+    let proxy = bench.proxy(&keeping(&bench));
+    for (pid, name) in proxy.process_table() {
+        let policy = scheduling_policy(&pid.to_string());
+        assert_eq!(policy, scheduling_policy("self"), "{name}");
+    }
+}
+
 #[test]
 fn who_expires_while_others_are_sent_to_ends_once() {
     // In a request of less than 64 KiB, the most that Kamailio 6 takes.
