@@ -1,6 +1,7 @@
 //! The resolver in virtual time, against name servers that answer, stay silent, or lie.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use simple_dns::{Name, Packet, PacketFlag, RCODE, TYPE};
@@ -603,10 +604,13 @@ fn priority_comes_first_and_weight_is_drawn() {
 
 #[test]
 fn there_is_a_bound_for_servers() {
+    static ALL: LazyLock<Vec<String>> = LazyLock::new(|| {
+        (0..100)
+            .map(|port| format!("SRV {} 0 {} x", 100 - port, port + 1))
+            .collect()
+    });
     let mut crowd = domain(&[]);
-    let all: Vec<&'static str> = (0..100)
-        .map(|port| &*format!("SRV {} 0 {} x", 100 - port, port + 1).leak())
-        .collect();
+    let all = ALL.iter().map(String::as_str).collect();
     crowd.insert("_sip._udp.example.com", all);
     let (found, _) = servers("sip:example.com", Wanted::Any, &crowd);
     assert_eq!((found.len(), found[0].as_str()), (MAX_SERVERS, "UDP x:100"));
