@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to, unmarked};
+use cpm_testbed::{Agent, Answer, Bench, PATIENCE, Proxy, Recipient, cpm_message, to, unmarked};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves, scheduling_policy, well_again,
@@ -236,7 +237,7 @@ fn wait_for_transactions(proxy: &Proxy) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while proxy.transactions() > 0 {
         assert!(Instant::now() < deadline, "transactions do not end");
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -250,6 +251,11 @@ fn the_process_that_sends_long_lists_lets_workers_go_first() {
     for (pid, name) in proxy.process_table() {
         let is_bulk = name.contains("CPM fan-out") && usual == 0;
         let expected = if is_bulk { 3 } else { usual };
-        assert_eq!(scheduling_policy(&pid.to_string()), expected, "{name}");
+        // It may just have been forked.
+        let deadline = Instant::now() + PATIENCE;
+        while scheduling_policy(&pid.to_string()) != expected {
+            assert!(Instant::now() < deadline, "{name}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }

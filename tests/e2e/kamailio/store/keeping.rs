@@ -39,7 +39,11 @@ fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
 #[test]
 fn the_process_that_keeps_messages_is_scheduled_as_the_workers_are() {
     let bench = Bench::new("the_process_that_keeps_messages");
+    let (anne, bill) = (bench.agent(), bench.agent());
     let proxy = bench.proxy(&keeping(&bench));
+    // It is at work when its first sender has got the 202.
+    let request = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
+    exchange(&anne, &request.request(), &proxy, 202);
     for (pid, name) in proxy.process_table() {
         let policy = scheduling_policy(&pid.to_string());
         assert_eq!(policy, scheduling_policy("self"), "{name}");
